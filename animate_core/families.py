@@ -1,0 +1,158 @@
+"""The published checkpoint families and the settings that their weights were made for.
+
+A family is chosen by name (or found by `animate_core.checkpoints` from the files), so that nobody types a beta.
+Values: the families' own inference scripts and configuration files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+NUM_TRAIN_TIMESTEPS = 1000
+BETA_START = 0.00085
+BETA_END = 0.012
+
+
+@dataclass(frozen=True)
+class FamilyPreset:
+    """Everything that differs between families beside the weights.
+
+    Attributes:
+        name: the family's name, as in `FAMILIES`.
+        beta_schedule: "linear" or "scaled_linear" at inference; beta runs from 0.00085 to 0.012 over 1000 timesteps.
+        prediction_type: what the denoiser predicts; diffusers' vocabulary.
+        zero_snr: whether betas are rescaled so that the last timestep holds no signal.
+        spacing: how inference timesteps are spread; diffusers' vocabulary.
+        window_length: frames of one context window.
+        window_overlap: frames that neighbouring windows share.
+        closed_loop: whether the published windows wrap round from the last frame to the first.
+        max_frames: rows of the position table that the motion module was trained with; no window may be longer.
+        guidance: classifier-free guidance scale.
+        steps: denoising steps.
+        width: pixels.
+        height: pixels.
+        draw_face: whether the skeleton pictures of the training data show the face's points.
+        colour_order: channel order of the skeleton's colours, as the pose guider expects them.
+        clip_fit: how the reference picture comes to CLIP's 224x224: "squash" ignores the aspect, "crop" takes the centre.
+        pose_channels: channel widths of the pose guider.
+        licence: what is known about the licence of the published weights.
+    """
+
+    name: str
+    beta_schedule: Literal["linear", "scaled_linear"]
+    prediction_type: Literal["v_prediction", "epsilon"]
+    zero_snr: bool
+    spacing: Literal["trailing", "leading", "linspace"]
+    window_length: int
+    window_overlap: int
+    closed_loop: bool
+    max_frames: int
+    guidance: float
+    steps: int
+    width: int
+    height: int
+    draw_face: bool
+    colour_order: Literal["RGB", "BGR"]
+    clip_fit: Literal["squash", "crop"]
+    pose_channels: tuple[int, ...]
+    licence: str
+
+
+_MOORE = FamilyPreset(
+    name="Moore",
+    beta_schedule="linear",
+    prediction_type="v_prediction",
+    zero_snr=True,
+    spacing="trailing",
+    window_length=24,
+    window_overlap=4,
+    closed_loop=True,
+    max_frames=32,
+    guidance=3.5,
+    steps=30,
+    width=512,
+    height=784,
+    draw_face=True,
+    colour_order="RGB",
+    clip_fit="squash",
+    pose_channels=(16, 32, 96, 256),
+    licence="Apache-2.0",
+)
+
+_MUSEPOSE = FamilyPreset(
+    name="MusePose",
+    beta_schedule="scaled_linear",
+    prediction_type="v_prediction",
+    zero_snr=True,
+    spacing="trailing",
+    window_length=48,
+    window_overlap=4,
+    closed_loop=False,
+    max_frames=128,
+    guidance=3.5,
+    steps=20,
+    width=768,
+    height=768,
+    draw_face=False,
+    colour_order="BGR",
+    clip_fit="squash",
+    pose_channels=(16, 32, 96, 256),
+    licence="non-commercial research only, by the project's README",
+)
+
+_NOVITA = FamilyPreset(
+    name="novita",
+    beta_schedule="linear",
+    prediction_type="v_prediction",
+    zero_snr=True,
+    spacing="trailing",
+    window_length=24,
+    window_overlap=4,
+    closed_loop=True,
+    max_frames=32,
+    guidance=3.5,
+    steps=30,
+    width=512,
+    height=784,
+    draw_face=True,
+    colour_order="RGB",
+    clip_fit="squash",
+    pose_channels=(16, 32, 64, 128),
+    licence="Apache-2.0",
+)
+
+FAMILIES: Mapping[str, FamilyPreset] = MappingProxyType({preset.name: preset for preset in (_MOORE, _MUSEPOSE, _NOVITA)})
+FAMILY_NAMES: tuple[str, ...] = tuple(FAMILIES)
+
+
+def family_preset(name: str) -> FamilyPreset:
+    """The preset called `name`.
+
+    Raises:
+        ValueError: there is no such family; the message lists those that there are.
+    """
+    try:
+        return FAMILIES[name]
+    except KeyError:
+        raise ValueError(f"unknown checkpoint family {name!r}: choose one of {', '.join(FAMILY_NAMES)}") from None
+
+
+def scheduler_config(preset: FamilyPreset) -> dict[str, Any]:
+    """Keyword arguments that every one of diffusers' schedulers used here takes; a new dict at each call."""
+    return {
+        "num_train_timesteps": NUM_TRAIN_TIMESTEPS,
+        "beta_start": BETA_START,
+        "beta_end": BETA_END,
+        "beta_schedule": preset.beta_schedule,
+        "prediction_type": preset.prediction_type,
+        "rescale_betas_zero_snr": preset.zero_snr,
+        "timestep_spacing": preset.spacing,
+    }
+
+
+def ddim_config(preset: FamilyPreset) -> dict[str, Any]:
+    """Keyword arguments for diffusers' `DDIMScheduler`, as the families' scripts build it."""
+    return {**scheduler_config(preset), "clip_sample": False, "steps_offset": 1, "set_alpha_to_one": True}

@@ -1,0 +1,165 @@
+"""Sampling a whole clip: the published DDIM loop, and other solvers, over diffusers' public schedulers.
+
+Latents are `[F, 4, h, w]`, frames as the batch, float32 between steps whatever the network's dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .blocks import Attention, ClipConditioning, sdpa
+from .families import FamilyPreset, ddim_config, scheduler_config
+from .windows import Windows, predict_in_windows
+
+if TYPE_CHECKING:
+    from .unet import UNet
+
+DDIM = "DDIM (published)"
+SCHEDULERS = (DDIM, "DPM++ 2M", "DPM++ 2M SDE", "Euler", "Euler a", "UniPC", "LCM")
+LCM_STEPS = 50  # the grid that latent consistency models were distilled on
+NOISE_ORDERS = ("published", "ComfyUI")
+
+# (model input [F, 4, h, w], timestep [1], step) -> (unconditional or None, conditional), each [F, 4, h, w]
+Predict = Callable[[Tensor, Tensor, int], tuple[Tensor | None, Tensor]]
+# (step, steps, latents, predicted clean latents)
+Callback = Callable[[int, int, Tensor, Tensor], None]
+
+
+class SamplingError(ValueError):
+    """An argument out of range, or a network that gave no finite numbers."""
+
+
+def draw_noise(seed: int, frames: int, height: int, width: int, channels: int = 4, order: str = "published") -> Tensor:
+    """Standard normal latents `[F, C, h, w]`, float32, drawn on the CPU: a seed means the same on every device.
+
+    height and width in latents (pixels / 8). order: "published" draws as the reference does, channels before
+    frames; "ComfyUI" draws frame by frame, as the host's samplers do for a batch.
+    """
+    generator = torch.Generator("cpu").manual_seed(seed)
+    if order == "ComfyUI":
+        return torch.randn(frames, channels, height, width, generator=generator)
+    if order != "published":
+        raise SamplingError(f"noise order is {order!r}; it must be one of {', '.join(NOISE_ORDERS)}")
+    return torch.randn(channels, frames, height, width, generator=generator).transpose(0, 1).contiguous()
+
+
+def make_scheduler(name: str, preset: FamilyPreset) -> Any:
+    """The diffusers scheduler called `name` with the family's betas, prediction type, terminal SNR and spacing.
+
+    Raises SamplingError for a name not in SCHEDULERS, ImportError where diffusers is not installed.
+    """
+    from diffusers import schedulers as d
+
+    common = scheduler_config(preset)
+    makers: dict[str, Callable[[], Any]] = {
+        DDIM: lambda: d.DDIMScheduler(**ddim_config(preset)),
+        "DPM++ 2M": lambda: d.DPMSolverMultistepScheduler(**common, algorithm_type="dpmsolver++"),
+        "DPM++ 2M SDE": lambda: d.DPMSolverMultistepScheduler(**common, algorithm_type="sde-dpmsolver++"),
+        "Euler": lambda: d.EulerDiscreteScheduler(**common),
+        "Euler a": lambda: d.EulerAncestralDiscreteScheduler(**common),
+        "UniPC": lambda: d.UniPCMultistepScheduler(**common),
+        "LCM": lambda: d.LCMScheduler(**common, clip_sample=False, original_inference_steps=LCM_STEPS),
+    }
+    if name not in makers:
+        raise SamplingError(f"scheduler is {name!r}; it must be one of {', '.join(SCHEDULERS)}")
+    return makers[name]()
+
+
+def set_timesteps(scheduler: Any, steps: int, denoise: float) -> Tensor:
+    """Prepares the scheduler and returns the timesteps to run, largest first.
+
+    denoise below 1 keeps the last `steps` of `int(steps / denoise)`, as the host's samplers do.
+    """
+    if not 1 <= steps <= 1000:
+        raise SamplingError(f"steps is {steps}; it must lie between 1 and 1000")
+    if not 0.0 < denoise <= 1.0:
+        raise SamplingError(f"denoise is {denoise}; it must be above 0 and at most 1")
+    total = int(steps / denoise)
+    limit = getattr(scheduler.config, "original_inference_steps", None) or scheduler.config.num_train_timesteps
+    if total > limit:
+        raise SamplingError(f"{steps} steps at denoise {denoise:g} ask for {total} of {limit} possible steps: lower steps or raise denoise")
+    scheduler.set_timesteps(total, device="cpu")
+    begin = total - steps
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(begin)
+    return scheduler.timesteps[begin:]
+
+
+def clean_estimate(scheduler: Any, x: Tensor, prediction: Tensor, timestep: Tensor) -> Tensor:
+    """The clean latents that a prediction implies for a (variance-preserving) model input x."""
+    alpha = scheduler.alphas_cumprod[int(timestep)].to(x.device)
+    if scheduler.config.prediction_type == "v_prediction":
+        return alpha.sqrt() * x - (1 - alpha).sqrt() * prediction
+    return (x - (1 - alpha).sqrt() * prediction) / alpha.sqrt().clamp(min=1e-4)
+
+
+def sample_clip(predict: Predict, noise: Tensor, preset: FamilyPreset, *, scheduler: str = DDIM, steps: int = 30,
+                guidance: float = 3.5, latent: Tensor | None = None, denoise: float = 1.0, seed: int = 0,
+                callback: Callback | None = None) -> Tensor:
+    """Runs the denoising loop and returns the clean latents `[F, 4, h, w]`, float32, on the noise's device.
+
+    noise: of `draw_noise`. latent: scaled latents to start from where denoise is below 1. guidance: scale s of
+    u + s (c - u); at 1 or below `predict` may leave the unconditional half out. seed: for schedulers that add
+    noise of their own (drawn on the CPU).
+    Raises SamplingError for arguments out of range, and as soon as a prediction is not finite.
+    """
+    if denoise < 1.0 and latent is None:
+        raise SamplingError("denoise below 1 needs a latent to start from")
+    if latent is not None and latent.shape != noise.shape:
+        raise SamplingError(f"latent has shape {tuple(latent.shape)} and the clip {tuple(noise.shape)}: they must be equal")
+    solver = make_scheduler(scheduler, preset)
+    timesteps = set_timesteps(solver, steps, denoise)
+    x = noise.float() * solver.init_noise_sigma
+    if latent is not None and denoise < 1.0:
+        x = solver.add_noise(latent.to(x), noise.float(), timesteps[:1])
+    # a stream of its own: with the noise's seed the first draw would be the noise again
+    extra = {} if scheduler in (DDIM, "UniPC") else {"generator": torch.Generator("cpu").manual_seed(seed + 1)}
+    for step, t in enumerate(timesteps):
+        model_input = solver.scale_model_input(x, t)
+        unconditional, prediction = predict(model_input, t.reshape(1).to(x.device), step)
+        prediction = prediction.float()
+        if unconditional is not None:
+            unconditional = unconditional.float()
+            prediction = unconditional + guidance * (prediction - unconditional)
+        if not torch.isfinite(prediction).all():
+            raise SamplingError(f"the network gave numbers that are not finite at step {step + 1} (timestep {int(t)}): "
+                                "load its weights as bf16 or fp32, and check that the files are whole")
+        clean = clean_estimate(solver, model_input, prediction, t) if callback else x
+        x = solver.step(prediction, t, x, **extra).prev_sample
+        if callback:
+            callback(step, len(timesteps), x, clean)
+    return x
+
+
+def unet_predictor(unet: UNet, conditional: ClipConditioning, unconditional: ClipConditioning | None, pose: Tensor, windows: Windows,
+                   *, attention: Attention = sdpa, together: bool = True, on_window: Callable[[], None] | None = None) -> Predict:
+    """A `predict` for `sample_clip` that runs a UNet in windows.
+
+    pose: features `[F, C, h, w]` on any device, streamed to the UNet's window by window. together: both halves of the
+    guidance in one batch; otherwise one after the other, for half the memory. on_window: called before each window,
+    may raise to cancel.
+    """
+
+    def run(x: Tensor, timestep: Tensor, step: int, clips: Sequence[ClipConditioning]) -> Tensor:
+        time = unet.time_projections(timestep, unet.dtype)
+
+        def window(xw: Tensor, frames: list[int]) -> Tensor:
+            if on_window:
+                on_window()
+            return unet(xw, time, clips, pose[frames].to(xw), attention)
+
+        return predict_in_windows(window, x.to(unet.dtype).repeat(len(clips), 1, 1, 1), len(clips), windows, step)
+
+    def predict(x: Tensor, timestep: Tensor, step: int) -> tuple[Tensor | None, Tensor]:
+        if unconditional is None:
+            return None, run(x, timestep, step, [conditional])
+        if together:
+            u, c = run(x, timestep, step, [unconditional, conditional]).chunk(2)
+            return u, c
+        return run(x, timestep, step, [unconditional]), run(x, timestep, step, [conditional])
+
+    return predict

@@ -1,0 +1,125 @@
+"""Context windows: how a clip longer than the motion modules' reach is cut, and how the pieces are joined.
+
+`published` is the reference implementation's uniform schedule, called as it calls it (method.md G.4). `shifted` is
+ours: full windows only, no wrap-round, their joints moved at every step so that no frame is always at a seam.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SCHEDULES = ("shifted", "published")
+# "sum" is what the reference does without guidance: overlapping predictions are added up and not averaged
+WEIGHTS = ("pyramid", "flat", "sum")
+
+
+def bit_reversed_fraction(value: int) -> float:
+    """0, 1/2, 1/4, 3/4, 1/8 ...: the 64 bits of `value` reversed, over 2^64."""
+    return int(f"{value:064b}"[::-1], 2) / 2**64
+
+
+@dataclass(frozen=True)
+class Windows:
+    """length and overlap in frames; stride (published only) up to 2^(stride-1) frames between a window's neighbours.
+
+    Raises ValueError for lengths below 1, overlaps not below the length, strides below 1, unknown names.
+    """
+
+    length: int = 24
+    overlap: int = 4
+    stride: int = 1
+    schedule: str = "shifted"
+    weights: str = "pyramid"
+    closed_loop: bool = False
+
+    def __post_init__(self) -> None:
+        if self.length < 1:
+            raise ValueError(f"windows: length is {self.length}; it must be at least 1 frame")
+        if not 0 <= self.overlap < self.length:
+            raise ValueError(f"windows: overlap is {self.overlap}; it must be 0 or more and less than the length ({self.length})")
+        if self.stride < 1:
+            raise ValueError(f"windows: stride is {self.stride}; it must be at least 1")
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"windows: schedule is {self.schedule!r}; it must be one of {', '.join(SCHEDULES)}")
+        if self.weights not in WEIGHTS:
+            raise ValueError(f"windows: weights is {self.weights!r}; it must be one of {', '.join(WEIGHTS)}")
+        if self.schedule == "shifted" and self.stride > 1:
+            raise ValueError("windows: stride above 1 needs schedule 'published'; 'shifted' windows are always of neighbouring frames")
+
+    def at(self, step: int, frames: int) -> list[list[int]]:
+        """Frame indices of each window at denoising step `step`, covering 0..frames-1."""
+        if frames <= self.length:
+            return [list(range(frames))]
+        if self.schedule == "published":
+            # the reference passes step 0 whatever the step
+            return uniform_windows(0, frames, self.length, self.stride, self.overlap, self.closed_loop)
+        return shifted_windows(step, frames, self.length, self.overlap, self.closed_loop)
+
+    def frame_weights(self, count: int) -> Tensor:
+        """Weight of each place in a window of `count` frames, float32 `[count]`, all above 0."""
+        if self.weights == "pyramid":
+            ramp = torch.arange(1, count + 1, dtype=torch.float32)
+            return torch.minimum(ramp, ramp.flip(0))
+        return torch.ones(count)
+
+
+def uniform_windows(step: int, frames: int, length: int, stride: int, overlap: int, closed_loop: bool) -> list[list[int]]:
+    """The reference's uniform schedule (method.md G.4). Raises ValueError where its hop `length * s - overlap` is 0."""
+    if frames <= length:
+        return [list(range(frames))]
+    strides = min(stride, math.ceil(math.log2(frames / length)) + 1)
+    windows = []
+    for s in (2**k for k in range(strides)):
+        hop = length * s - overlap
+        if hop <= 0:
+            raise ValueError(f"overlap {overlap} leaves no step between windows of {length} frames")
+        fraction = bit_reversed_fraction(step)
+        pad = round(frames * fraction)
+        for start in range(int(fraction * s) + pad, frames + pad - (0 if closed_loop else overlap), hop):
+            windows.append([i % frames for i in range(start, start + length * s, s)])
+    return windows
+
+
+def shifted_windows(step: int, frames: int, length: int, overlap: int, closed_loop: bool) -> list[list[int]]:
+    """Windows of exactly `length` neighbouring frames, starts offset by a bit-reversed part of the hop at each step.
+
+    Without closed_loop the outer windows are pushed inside the clip; with it, windows pass over its end.
+    """
+    hop = length - overlap
+    offset = round(hop * bit_reversed_fraction(step))
+    if closed_loop:
+        return [[i % frames for i in range(start, start + length)] for start in range(offset, offset + frames, hop)]
+    last = frames - length
+    starts = sorted({min(max(start, 0), last) for start in range(offset - hop if offset else 0, last + hop, hop)})
+    return [list(range(start, start + length)) for start in starts]
+
+
+def predict_in_windows(predict: Callable[[Tensor, list[int]], Tensor], x: Tensor, clips: int, windows: Windows, step: int) -> Tensor:
+    """Runs `predict` window by window and joins the results.
+
+    predict: (latents of a window `[clips * n, 4, h, w]`, its frame indices) -> the same shape.
+    x: `[clips * F, 4, h, w]` -> joined prediction, the same shape, float32 where several windows were joined.
+    """
+    frames = x.shape[0] // clips
+    spans = windows.at(step, frames)
+    if len(spans) == 1 and spans[0] == list(range(frames)):
+        return predict(x, spans[0])
+    x = x.unflatten(0, (clips, frames))
+    total = torch.zeros(x.shape, dtype=torch.float32, device=x.device)
+    weight = torch.zeros(frames, dtype=torch.float32, device=x.device)
+    for span in spans:
+        out = predict(x[:, span].flatten(0, 1), span).unflatten(0, (clips, len(span))).float()
+        # a strided window can hold a frame twice: the later place counts, once
+        places = sorted({frame: place for place, frame in enumerate(span)}.values())
+        indices = [span[place] for place in places]
+        w = windows.frame_weights(len(span))[places].to(x.device)
+        total[:, indices] += out[:, places] * w.view(-1, 1, 1, 1)
+        weight[indices] += w
+    if windows.weights != "sum":
+        total /= weight.view(-1, 1, 1, 1)
+    return total.flatten(0, 1)

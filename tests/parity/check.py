@@ -1,0 +1,425 @@
+"""Compares animate_core with a folder of numbers that the reference implementation gave.
+
+    python tests/parity/check.py FOLDER
+
+FOLDER has the form that the golden folder's README describes: config.json, manifest.json and the case files that the
+manifest lists; weights stored, or made by the recipe. Prints a line a case with the largest absolute error and the
+tolerance; exits with 1 if one is past it, 2 if the folder cannot be checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+ROOT = Path(__file__).resolve().parents[2]
+if not any(Path(p or ".").resolve() == ROOT for p in sys.path):
+    sys.path.append(str(ROOT))
+sys.path.append(str(Path(__file__).resolve().parent))
+
+from recipe import recipe_state_dict  # noqa: E402
+
+from animate_core.blocks import ClipConditioning, Run, sdpa  # noqa: E402
+from animate_core.families import FAMILIES, FamilyPreset  # noqa: E402
+from animate_core.pose_guider import PoseGuider  # noqa: E402
+from animate_core.preprocess import clip_input, pose_input, vae_input  # noqa: E402
+from animate_core.sampling import DDIM, make_scheduler, sample_clip, set_timesteps, unet_predictor  # noqa: E402
+from animate_core.unet import UNet, UNetConfig  # noqa: E402
+from animate_core.windows import Windows, uniform_windows  # noqa: E402
+
+FORWARD, LOOP = 1e-4, 5e-4
+
+# (name, largest absolute error, tolerance)
+Line = tuple[str, float, float]
+
+
+class UnsupportedError(ValueError):
+    """The folder asks for something that the library does not do."""
+
+
+def difference(ours: Tensor, theirs: Tensor) -> float:
+    if ours.shape != theirs.shape:
+        return math.inf
+    error = (ours.double() - theirs.double()).abs().max().item() if ours.numel() else 0.0
+    return error if math.isfinite(error) else math.inf
+
+
+def difference_of_alphas(ours: Any, theirs: Any) -> float:
+    """Largest absolute difference of cumulative alphas, which lie in [0, 1].
+
+    Absolute, since rescaling to zero terminal SNR subtracts nearly equal float32 numbers: doing it in float64 moves
+    the smallest alphas by 2e-5 of their value.
+    """
+    return difference(*(torch.as_tensor(np.asarray(x, dtype=np.float64)) for x in (ours, theirs)))
+
+
+def rows(clip: Tensor) -> Tensor:
+    """`[b, c, f, h, w]`, the reference's layout, -> `[b * f, c, h, w]`, ours."""
+    return clip.transpose(1, 2).flatten(0, 1)
+
+
+def clips(x: Tensor, batch: int) -> Tensor:
+    return x.unflatten(0, (batch, -1)).transpose(1, 2)
+
+
+class Golden:
+    """One folder: its configuration, its networks (built when first wanted) and its cases."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = json.loads((folder / "config.json").read_text())
+        manifest = json.loads((folder / "manifest.json").read_text())
+        self.files = {Path(entry["file"]).as_posix(): entry for entry in manifest if "file" in entry}
+        self.networks: dict[tuple, Any] = {}
+        self.check_supported()
+
+    def check_supported(self) -> None:
+        defaults, extra, motion = self.config["defaults"], self.config["denoising_unet_extra"], self.config["denoising_unet_extra"]["motion_module_kwargs"]
+        wanted = {
+            "norm_eps": 1e-5, "transformer_norm_eps": 1e-6, "temporal_norm_eps": 1e-6, "layer_norm_eps": 1e-5, "act_fn": "silu",
+            "flip_sin_to_cos": True, "freq_shift": 0, "downsample_padding": 1, "mid_block_scale_factor": 1, "use_linear_projection": False,
+            "transformer_layers_per_block": 1, "attention_bias": False, "center_input_sample": False,
+        }
+        odd = {k: defaults[k] for k, v in wanted.items() if k in defaults and defaults[k] != v}
+        odd |= {k: extra[k] for k in ("unet_use_cross_frame_attention", "unet_use_temporal_attention", "motion_module_decoder_only") if extra.get(k)}
+        if extra.get("motion_module_resolutions", [1, 2, 4, 8]) != [1, 2, 4, 8]:
+            odd["motion_module_resolutions"] = extra["motion_module_resolutions"]
+        if motion.get("attention_block_types", ["Temporal_Self"] * 2) != ["Temporal_Self"] * 2 or motion.get("num_transformer_block", 1) != 1:
+            odd["motion_module_kwargs"] = motion
+        if motion["num_attention_heads"] != self.config["unet"]["attention_head_dim"]:
+            odd["num_attention_heads"] = motion["num_attention_heads"]
+        if odd:
+            raise UnsupportedError(f"{self.folder}: settings that the library has no use for: {odd}")
+
+    def unet_config(self, **overrides: Any) -> UNetConfig:
+        unet, extra = self.config["unet"], {**self.config["denoising_unet_extra"], **overrides}
+        return UNetConfig(
+            in_channels=self.config["defaults"]["in_channels"], out_channels=self.config["defaults"]["denoising_out_channels"],
+            block_out_channels=tuple(unet["block_out_channels"]), layers_per_block=unet["layers_per_block"],
+            cross_attention_dim=unet["cross_attention_dim"], num_heads=unet["attention_head_dim"], norm_num_groups=unet["norm_num_groups"],
+            motion=extra["use_motion_module"], motion_mid_block=extra["motion_module_mid_block"],
+            motion_max_frames=extra["motion_module_kwargs"]["temporal_position_encoding_max_len"],
+            norm_over_frames=not extra["use_inflated_groupnorm"],
+        )
+
+    def preset(self, **changes: Any) -> FamilyPreset:
+        s = self.config["scheduler"]
+        if (s["beta_start"], s["beta_end"]) != (0.00085, 0.012):
+            raise UnsupportedError(f"betas from {s['beta_start']} to {s['beta_end']}")
+        changes = {"beta_schedule": s["beta_schedule"], "prediction_type": s["prediction_type"], "zero_snr": s["rescale_betas_zero_snr"],
+                   "spacing": s["timestep_spacing"], **changes}
+        return dataclasses.replace(FAMILIES["Moore"], **changes)
+
+    def weights(self, module: str, shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
+        stored = self.config["weights"]
+        if stored:
+            state = load_file(self.folder / stored / f"{module}.safetensors")
+            return {k: state[k].float() for k in shapes}
+        return {k: v.float() for k, v in recipe_state_dict(self.config["weight_seed"], module, shapes).items()}
+
+    def build(self, network: Callable[..., torch.nn.Module], *args: Any, modules: Callable[[str], str]) -> Any:
+        net = network(*args)
+        shapes = {k: v.shape for k, v in net.state_dict().items()}
+        state: dict[str, Tensor] = {}
+        for module in {modules(k) for k in shapes}:
+            state |= self.weights(module, {k: v for k, v in shapes.items() if modules(k) == module})
+        net.load_state_dict(state)
+        return net.eval()
+
+    def cached(self, key: tuple, make: Callable[[], Any]) -> Any:
+        if key not in self.networks:
+            self.networks[key] = make()
+        return self.networks[key]
+
+    def denoiser(self, **overrides: Any) -> UNet:
+        config = self.unet_config(**overrides)
+        return self.cached(("denoiser", config), lambda: self.build(
+            UNet, config, modules=lambda k: "motion_module" if "motion_modules" in k else "denoising_unet"))
+
+    @property
+    def reference_net(self) -> UNet:
+        config = dataclasses.replace(self.unet_config(), out_channels=None, motion=False)
+        return self.cached(("reference",), lambda: self.build(UNet, config, modules=lambda _: "reference_unet"))
+
+    @property
+    def pose_guider(self) -> PoseGuider:
+        c = self.config["pose_guider"]
+        return self.cached(("guider",), lambda: self.build(
+            PoseGuider, tuple(c["block_out_channels"]), c["conditioning_embedding_channels"], modules=lambda _: "pose_guider"))
+
+    def cases(self, file: str) -> tuple[dict[str, Any], Callable[[str], dict[str, Tensor]]]:
+        """The file's case parameters and a function that gives a case's tensors."""
+        tensors = load_file(self.folder / file)
+        return self.files[file].get("cases", {}), lambda case: {k[len(case) + 1:]: v for k, v in tensors.items() if k.startswith(case + "/")}
+
+    def conditioning(self, t: dict[str, Tensor], unet: UNet, cfg: bool, rounded: bool = False) -> list[ClipConditioning]:
+        """[unconditional, conditional], or the latter alone. rounded: features through float16, as the reference hands them over."""
+        token = t["image_embeds"].unsqueeze(1)
+        features = self.reference_net.reference_features(t["reference_latent"], token)
+        if rounded:
+            features = {k: v.half().float() for k, v in features.items()}
+        conditional = unet.condition(token, features)
+        return [unet.condition(torch.zeros_like(token)), conditional] if cfg else [conditional]
+
+
+def check_pose_guider(g: Golden, file: str) -> Iterator[Line]:
+    _, tensors = g.cases(file)
+    for case in sorted({k.split("/")[0] for k in g.files[file]["tensors"]}):
+        t = tensors(case)
+        yield case, difference(clips(g.pose_guider(rows(t["images_u8"]).float() / 255), t["images_u8"].shape[0]), t["features"]), FORWARD
+
+
+def check_reference_features(g: Golden, file: str) -> Iterator[Line]:
+    _, tensors = g.cases(file)
+    for case in sorted({k.split("/")[0] for k in g.files[file]["tensors"]}):
+        t = tensors(case)
+        token = t["image_embeds"].unsqueeze(1)
+        conditional, unconditional = (g.reference_net.reference_features(t["reference_latent"], e) for e in (token, torch.zeros_like(token)))
+        for kind in sorted({k.split("/")[0] for k in t} & {"cfg", "nocfg"}):
+            theirs = {k.split("/", 1)[1]: v for k, v in t.items() if k.startswith(kind + "/")}
+            ours = {k: torch.cat([unconditional[k], v]) if kind == "cfg" else v for k, v in conditional.items()}
+            error = max(difference(ours[k], theirs[k]) for k in theirs) if ours.keys() == theirs.keys() else math.inf
+            yield f"{case} {kind} ({len(theirs)} blocks)", error, FORWARD
+
+
+def check_bank_pairing(g: Golden, file: str) -> Iterator[Line]:
+    pairs = json.loads((g.folder / file).read_text())
+    widths = {b.path: b.norm1.weight.shape[0] for b in g.reference_net.spatial_blocks()}
+    ours = {b.path: widths.get(b.path) for b in g.denoiser().spatial_blocks()}
+    wrong = [p for p in pairs if p["reader"] != p["writer"] or ours.get(p["reader"]) != p["channels"]]
+    yield f"{len(pairs)} pairs", float(len(wrong)) + abs(len(pairs) - len(ours)), 0.0
+
+
+def check_denoise(g: Golden, file: str) -> Iterator[Line]:
+    cases, tensors = g.cases(file)
+    for case, p in cases.items():
+        t = tensors(case)
+        unet = g.denoiser(**p["unet_overrides"])
+        batch = 2 if p["cfg"] else 1
+        x, pose = rows(t["sample"]), rows(t["pose_features"])
+        time = unet.time_projections(t["timestep"], x.dtype)
+        for name in sorted(k for k in t if k.startswith("output_")):
+            if name == "output_no_reader":
+                conditions = [unet.condition(e.view(1, 1, -1)) for e in t["encoder_hidden_states"]]
+            else:
+                conditions = g.conditioning(t, unet, p["cfg"], rounded=name == "output_bank_fp16")
+            yield f"{case} {name[7:]}", difference(clips(unet(x, time, conditions, pose), batch), t[name]), FORWARD
+
+
+def check_denoise_intermediates(g: Golden, file: str) -> Iterator[Line]:
+    theirs = load_file(g.folder / file)
+    _, tensors = g.cases("cases/denoise.safetensors")
+    t = tensors("traced")
+    unet, seen = g.denoiser(), {}
+    stages = {f"{kind}_blocks.{i}": s for kind in ("down", "up") for i, s in enumerate(getattr(unet, f"{kind}_blocks"))}
+    last = {name: [*s.downsamplers, *s.upsamplers, s.motion_modules[-1]][0] for name, s in stages.items()} | {"mid_block": unet.mid_block.resnets[1]}
+    hooks = [last.get(name, dict(unet.named_modules()).get(name)).register_forward_hook(
+        lambda module, args, out, name=name: seen.__setitem__(name, out)) for name in theirs]
+    x = rows(t["sample"])
+    unet(x, unet.time_projections(t["timestep"], x.dtype), g.conditioning(t, unet, True), rows(t["pose_features"]))
+    for hook in hooks:
+        hook.remove()
+    for name, value in sorted(theirs.items()):
+        ours = seen[name].expand_as(value) if name == "time_embedding" else clips(seen[name], 2)
+        yield name, difference(ours, value), FORWARD
+
+
+def check_temporal(g: Golden, file: str) -> Iterator[Line]:
+    cases, tensors = g.cases(file)
+    for case, p in cases.items():
+        t = tensors(case)
+        run = Run(p["frames"], [ClipConditioning({})] * p["batch"], {}, sdpa)
+        module = g.denoiser().get_submodule(p["module"])
+        yield f"{case} {p['module']}", difference(clips(module(rows(t["input"]), run), p["batch"]), t["output"]), FORWARD
+
+
+def run_pipeline(g: Golden, case: str, p: dict[str, Any], t: dict[str, Tensor], windows: Windows, raw_key: str) -> Iterator[Line]:
+    cfg = p["guidance"] > 1.0
+    unet = g.denoiser()
+    pose = g.pose_guider(rows(t["pose_images_u8"]).float() / 255)
+    yield f"{case} reference_latent", difference(t["vae_mean"] * g.config["vae_scale"], t["reference_latent"]), 1e-6
+    for bank in sorted({k.split("/")[0] for k in t if k.startswith("bank_")}):
+        theirs = {k.split("/")[1]: v for k, v in t.items() if k.startswith(bank + "/")}
+        conditions = g.conditioning(t, unet, cfg, rounded=bank == "bank_fp16")
+        predict = unet_predictor(unet, conditions[-1], conditions[0] if cfg else None, pose, windows)
+        raw, guided, after = [], [], []
+
+        def recording(x: Tensor, timestep: Tensor, step: int, predict: Any = predict, raw: list = raw, guided: list = guided) -> Any:
+            u, c = predict(x, timestep, step)
+            raw.append(torch.stack([c] if u is None else [u, c]).transpose(1, 2))
+            guided.append((c if u is None else u + p["guidance"] * (c - u)).transpose(0, 1).unsqueeze(0))
+            return u, c
+
+        final = sample_clip(recording, rows(t["initial_latents"]), g.preset(), scheduler=DDIM, steps=p["steps"], guidance=p["guidance"],
+                            callback=lambda step, steps, x, clean, after=after: after.append(x.transpose(0, 1).unsqueeze(0)))
+        ours = {"guided_noise": torch.stack(guided), "latents_after_step": torch.stack(after), "final_latents": clips(final, 1), "raw_noise": torch.stack(raw)}
+        if raw_key == "raw_noise_first_step" and raw_key in theirs:
+            x = rows(t["initial_latents"])
+            time = unet.time_projections(t["timesteps"][:1], x.dtype)
+            spans = windows.at(0, x.shape[0])
+            outs = [unet(x[s].repeat(len(conditions), 1, 1, 1), time, conditions, pose[s]) for s in spans]
+            ours[raw_key] = torch.stack([clips(o, len(conditions)) for o in outs])
+        for name in sorted(theirs):
+            yield f"{case} {bank} {name}", difference(ours[name], theirs[name]), FORWARD if name == "raw_noise_first_step" else LOOP
+
+
+def check_timesteps(g: Golden, case: str, p: dict[str, Any], t: dict[str, Tensor]) -> Line:
+    ours = set_timesteps(make_scheduler(DDIM, g.preset()), p["steps"], 1.0)
+    return f"{case} timesteps", difference(ours, t["timesteps"]), 0.0
+
+
+def check_pipeline_short(g: Golden, file: str) -> Iterator[Line]:
+    cases, tensors = g.cases(file)
+    for case, p in cases.items():
+        t = tensors(case)
+        yield check_timesteps(g, case, p, t)
+        yield from run_pipeline(g, case, p, t, Windows(length=p["f"], overlap=0), "raw_noise")
+
+
+def check_pipeline_long(g: Golden, file: str) -> Iterator[Line]:
+    cases, tensors = g.cases(file)
+    for case, p in cases.items():
+        t = tensors(case)
+        windows = Windows(p["context_frames"], p["context_overlap"], p["context_stride"], "published",
+                          "flat" if p["guidance"] > 1.0 else "sum", closed_loop=True)
+        yield check_timesteps(g, case, p, t)
+        wrong = sum(windows.at(step, p["f"]) != theirs for step, theirs in enumerate(p["windows_per_step"]))
+        yield f"{case} windows", float(wrong), 0.0
+        yield from run_pipeline(g, case, p, t, windows, "raw_noise_first_step")
+
+
+def check_preprocess(g: Golden, file: str) -> Iterator[Line]:
+    cases, tensors = g.cases(file)
+    for case, p in cases.items():
+        t = tensors(case)
+        image = Image.fromarray(t["image_u8"].numpy())
+        poses = [Image.fromarray(frame.numpy()) for frame in t["poses_u8"]]
+        yield f"{case} vae_input", difference(vae_input(image, p["width"], p["height"]), t["vae_input"]), 1e-6
+        for pipeline, squash, resample in (("long", True, Image.Resampling.LANCZOS), ("short", False, Image.Resampling.BICUBIC)):
+            theirs = t[f"{pipeline}/clip_pixel_values"]
+            ours = clip_input(image, 224, squash)
+            thin = ours.shape[-1] // theirs.shape[-1]
+            # stored as float16: half a unit in the last place of values up to 4
+            yield f"{case} {pipeline} clip_pixel_values", difference(ours[..., ::thin, ::thin], theirs), 1.1e-3
+            ours = torch.stack([pose_input(pose, p["width"], p["height"], resample=resample)[0] for pose in poses], dim=1).unsqueeze(0)
+            yield f"{case} {pipeline} pose_tensor", difference((ours * 255).round(), t[f"{pipeline}/pose_tensor_u8"]), 0.0
+
+
+def check_context_windows(g: Golden, file: str) -> Iterator[Line]:
+    entries, wrong = json.loads((g.folder / file).read_text()), 0
+    for e in entries:
+        args = (e["num_frames"], e["context_size"], e["context_stride"], e["context_overlap"], e["closed_loop"])
+        try:
+            steps = e.get("windows_by_step", {"0": None})
+            wrong += {s: uniform_windows(int(s), *args) for s in steps} != steps
+        except ValueError:
+            wrong += "error" not in e
+    yield f"{len(entries)} settings", float(wrong), 0.0
+
+
+def check_ddim_tables(g: Golden, file: str) -> Iterator[Line]:
+    worst: dict[str, float] = {}
+    entries = json.loads((g.folder / file).read_text())
+    for e in entries:
+        scheduler = make_scheduler(DDIM, g.preset(beta_schedule=e["beta_schedule"], zero_snr=e["rescale_betas_zero_snr"], spacing=e["timestep_spacing"]))
+        timesteps = set_timesteps(scheduler, e["steps"], 1.0)
+        previous = timesteps - 1000 // e["steps"]
+        a = scheduler.alphas_cumprod[timesteps]
+        ap = torch.where(previous >= 0, scheduler.alphas_cumprod[previous.clamp(min=0)], scheduler.final_alpha_cumprod)
+        worst["integers"] = max(worst.get("integers", 0), float((timesteps.tolist(), previous.tolist()) != (e["timesteps"], e["prev_timesteps"])))
+        ours = {
+            "alphas_cumprod_at_timesteps": a, "alphas_cumprod_prev": ap,
+            "alphas_cumprod_first": scheduler.alphas_cumprod[0], "alphas_cumprod_last": scheduler.alphas_cumprod[-1],
+            "final_alpha_cumprod": scheduler.final_alpha_cumprod, "init_noise_sigma": scheduler.init_noise_sigma,
+        }
+        for name, value in ours.items():
+            worst[name] = max(worst.get(name, 0), difference_of_alphas(value, e[name]))
+        theirs = [0.0 if s is None else 1 / (1 + s * s) for s in e["sigmas"]]
+        worst["sigmas, as alphas"] = max(worst.get("sigmas, as alphas", 0), difference_of_alphas(a, theirs))
+    for name, error in worst.items():
+        yield f"{name} of {len(entries)} tables", error, 0.0 if name == "integers" else 1e-6
+
+
+def check_ddim_steps(g: Golden, file: str) -> Iterator[Line]:
+    cases, tensors = g.cases(file)
+    worst: dict[str, float] = {}
+    for case, p in cases.items():
+        t = tensors(case)
+        prediction, spacing = case.split("/")[:2]
+        scheduler = make_scheduler(DDIM, g.preset(beta_schedule=p["beta_schedule"], zero_snr=p["zero_snr"], prediction_type=prediction, spacing=spacing))
+        timestep = set_timesteps(scheduler, p["steps"], 1.0)[p["index"]]
+        out = scheduler.step(t["model_output"], timestep, t["sample"])
+        error = max(difference(out.prev_sample, t["prev_sample"]), difference(out.pred_original_sample, t["pred_original_sample"]))
+        worst[prediction] = max(worst.get(prediction, 0), error if int(timestep) == p["timestep"] else math.inf)
+    for prediction, error in worst.items():
+        yield f"{prediction} ({len(cases)} steps)", error, FORWARD
+    for key, theirs in load_file(g.folder / file).items():
+        if key.startswith("alphas_cumprod/"):
+            schedule, snr = key.split("/")[1:]
+            ours = make_scheduler(DDIM, g.preset(beta_schedule=schedule, zero_snr=snr == "zero_snr")).alphas_cumprod
+            yield key, difference_of_alphas(ours, theirs), 1e-6
+
+
+CHECKS: dict[str, Callable[[Golden, str], Iterator[Line]]] = {
+    "cases/pose_guider.safetensors": check_pose_guider,
+    "cases/reference_features.safetensors": check_reference_features,
+    "cases/bank_pairing.json": check_bank_pairing,
+    "cases/denoise.safetensors": check_denoise,
+    "cases/denoise_intermediates.safetensors": check_denoise_intermediates,
+    "cases/temporal.safetensors": check_temporal,
+    "cases/pipeline_short.safetensors": check_pipeline_short,
+    "cases/pipeline_long.safetensors": check_pipeline_long,
+    "cases/preprocess.safetensors": check_preprocess,
+    "cases/context_windows.json": check_context_windows,
+    "cases/ddim_tables.json": check_ddim_tables,
+    "cases/ddim_steps.safetensors": check_ddim_steps,
+}
+
+
+@torch.inference_mode()
+def check_folder(folder: Path) -> Iterator[Line]:
+    """Every case of the folder, file by file. Raises UnsupportedError for a case file that nothing here covers."""
+    golden = Golden(folder)
+    unknown = [f for f in golden.files if f.startswith("cases/") and f not in CHECKS]
+    if unknown:
+        raise UnsupportedError(f"{folder}: no check for {', '.join(unknown)}")
+    for file, check in CHECKS.items():
+        if file in golden.files:
+            for name, error, tolerance in check(golden, file):
+                yield f"{Path(file).stem}: {name}", error, tolerance
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    args = parser.parse_args()
+    if not (args.folder / "manifest.json").is_file():
+        print(f"{args.folder}: no manifest.json there")
+        return 2
+    count = failed = 0
+    try:
+        for name, error, tolerance in check_folder(args.folder):
+            count, bad = count + 1, not error <= tolerance
+            failed += bad
+            print(f"{'FAIL' if bad else 'ok  '} {name:<78} {error:.2e}  (<= {tolerance:.0e})", flush=True)
+    except UnsupportedError as problem:
+        print(f"cannot check: {problem}")
+        return 2
+    print(f"{count - failed} passed, {failed} failed")
+    return 1 if failed or not count else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
