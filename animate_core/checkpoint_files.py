@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,6 +19,7 @@ from torch import Tensor
 
 _WRAPPERS = ("state_dict", "model_state_dict", "module", "model", "params", "params_ema")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "diffusion_model.", "unet.", "denoising_unet.", "reference_unet.", "pose_guider.", "net.")
+_SAFETENSORS = (".safetensors", ".sft")
 _WEB_PAGE = (b"<!doctype", b"<html", b"<?xml")
 
 
@@ -68,7 +68,7 @@ class CheckpointInfo:
 def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """The tensors of a checkpoint file by name, on the CPU, memory-mapped where the format allows.
 
-    `.safetensors` and `.sft`, and PyTorch pickles (`.pth`, `.pt`, `.bin`, `.ckpt`); the content decides, not the name.
+    `.safetensors` and `.sft` (under any name), and PyTorch pickles (`.pth`, `.pt`, `.bin`, `.ckpt`).
     Wrappers and common prefixes are removed as by `clean_state_dict`.
 
     Raises:
@@ -88,9 +88,15 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         raise CheckpointError(f"{path.name} is a Git LFS pointer, not the weights: download the file itself (`git lfs pull`).")
     if start.startswith(_WEB_PAGE):
         raise CheckpointError(f"{path.name} is a web page, not the weights: download the file itself.")
-    if head.startswith((b"PK\x03\x04", b"\x80")):
-        raw: Any = _read_pickle(path, zipped=head.startswith(b"PK"))
-    elif head[8:9] == b"{" or path.suffix.lower() in (".safetensors", ".sft"):
+    raw: object
+    # safetensors: the header's length as 8 bytes, then the header; looked for first, as the length's bytes may be a pickle's
+    if head[5:9] == b"\0\0\0{":
+        raw = _read_safetensors(path)
+    elif head.startswith((b"PK\x03\x04", b"\x80")):
+        if path.suffix.lower() in _SAFETENSORS:  # torch.load goes by the name
+            raise CheckpointError(f"{path.name} is no safetensors file: if it is a PyTorch file, rename it to .pth, or download it again.")
+        raw = _read_pickle(path, zipped=head.startswith(b"PK"))
+    elif path.suffix.lower() in _SAFETENSORS:
         raw = _read_safetensors(path)
     else:
         raise CheckpointError(f"{path.name} is not a checkpoint: neither a safetensors file nor one that PyTorch saved.")
@@ -171,7 +177,12 @@ def is_motion(key: str) -> bool:
 def guider_widths(state_dict: Mapping[str, Tensor]) -> tuple[int, ...]:
     """Channel widths of a pose guider of Moore's class: of `conv_in`, then of each stride-2 convolution `blocks.1, 3, 5`."""
     odd = sorted(int(m[1]) for key in state_dict if (m := re.fullmatch(r"blocks\.(\d*[13579])\.weight", key)))
-    return tuple(state_dict[key].shape[0] for key in ("conv_in.weight", *(f"blocks.{i}.weight" for i in odd)))
+    return tuple(first_dimension(state_dict[key]) for key in ("conv_in.weight", *(f"blocks.{i}.weight" for i in odd)))
+
+
+def first_dimension(tensor: Tensor) -> int:
+    """Output channels of a weight; 0 for a scalar."""
+    return tensor.shape[0] if tensor.ndim else 0
 
 
 def identify(state_dict: Mapping[str, Tensor]) -> CheckpointInfo:
@@ -181,7 +192,7 @@ def identify(state_dict: Mapping[str, Tensor]) -> CheckpointInfo:
     def has(*parts: str) -> bool:
         return any(part in key for part in parts for key in keys)
 
-    if any(re.search(r"[._]lora[._]|\.hada_w|\.lokr_w", key.lower()) for key in keys):
+    if any(re.search(r"(^|[._])lora[._]|\.hada_w|\.lokr_w", key.lower()) for key in keys):
         return CheckpointInfo(Kind.LORA, None, "a LoRA", False)
     if len({key.split(".", 1)[0] for key in keys} & {"denoising_unet", "reference_unet", "pose_guider", "motion_module"}) > 1:
         return CheckpointInfo(Kind.PIPELINE, None, "a single file with several networks of a pipeline", False)

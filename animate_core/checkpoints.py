@@ -28,6 +28,7 @@ from .checkpoint_files import (
     CheckpointInfo,
     Kind,
     clean_state_dict,
+    first_dimension,
     guider_widths,
     identify,
     is_motion,
@@ -113,7 +114,8 @@ def with_position_tables(state_dict: Mapping[str, Tensor], rows: int) -> dict[st
     """
     tables = {key: t for key, t in state_dict.items() if not key.endswith(".pos_encoder.pe")}
     for key, tensor in state_dict.items():
-        if match := re.fullmatch(r"(.+\.temporal_transformer\.transformer_blocks\.\d+\.attention_blocks\.\d+\.)to_q\.weight", key):
+        match = re.fullmatch(r"(.+\.temporal_transformer\.transformer_blocks\.\d+\.attention_blocks\.\d+\.)to_q\.weight", key)
+        if match and tensor.ndim == 2 and tensor.shape[-1] % 2 == 0:
             tables[f"{match[1]}pos_encoder.pe"] = position_table(rows, tensor.shape[-1]).unsqueeze(0)
     return tables
 
@@ -142,6 +144,7 @@ def unet_config(state_dict: Mapping[str, Tensor], *, reference_net: bool, num_he
         raise CheckpointError(f"{source} is no complete UNet: {', '.join(absent)} missing. {_instead(source, Kind.DENOISER)}")
     if conv_in.ndim != 4 or cross.ndim != 2 or (not reference_net and conv_out is not None and conv_out.ndim != 4):
         raise CheckpointError(f"{source} is no UNet of this kind: its tensors have other numbers of dimensions.")
+    motion = not reference_net and any(map(is_motion, state_dict))
     return UNetConfig(
         in_channels=conv_in.shape[1],
         out_channels=None if reference_net or conv_out is None else conv_out.shape[0],
@@ -150,9 +153,9 @@ def unet_config(state_dict: Mapping[str, Tensor], *, reference_net: bool, num_he
         cross_attention_dim=cross.shape[1],
         num_heads=num_heads,
         norm_num_groups=norm_num_groups,
-        motion=not reference_net and any(map(is_motion, state_dict)),
-        motion_mid_block=any(key.startswith("mid_block.motion_modules.") for key in state_dict),
-        motion_max_frames=position_rows(state_dict) or 32,
+        motion=motion,
+        motion_mid_block=not motion or any(key.startswith("mid_block.motion_modules.") for key in state_dict),
+        motion_max_frames=(position_rows(state_dict) if motion else None) or 32,
     )
 
 
@@ -173,9 +176,10 @@ def pose_guider_config(state_dict: Mapping[str, Tensor], source: str = "the file
     if not {"conv_in.weight", "conv_out.weight"} <= state_dict.keys():
         raise CheckpointError(f"{source} is no complete pose guider: conv_in or conv_out missing. {_instead(source, Kind.POSE_GUIDER)}")
     channels = guider_widths(state_dict)
-    if len(channels) != 4:
-        raise CheckpointError(f"{source} has {len(channels)} levels of channels {channels}; a pose guider has 4, to end at an eighth.")
-    return channels, state_dict["conv_out.weight"].shape[0]
+    if len(channels) != 4 or not all(channels):
+        raise CheckpointError(f"{source} is no pose guider that fits: its channels are {_list(channels)}; there must be four widths, "
+                              "to end at an eighth of the picture's size.")
+    return channels, first_dimension(state_dict["conv_out.weight"])
 
 
 # ---- checks ------------------------------------------------------------------------------------------------------------------
@@ -192,7 +196,7 @@ def check_keys(expected: Mapping[str, Sequence[int]], state_dict: Mapping[str, T
         f"{key} {list(state_dict[key].shape)} instead of {list(shape)}"
         for key, shape in expected.items() if key in state_dict and tuple(state_dict[key].shape) != tuple(shape)
     ]
-    faults = [f"{len(names)} tensors {what} ({_first(names)})" for what, names in
+    faults = [f"{len(names)} {'tensor' if len(names) == 1 else 'tensors'} {what} ({_first(names)})" for what, names in
               (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen)) if names]
     if faults:
         raise CheckpointError(f"{source} does not fit: {'; '.join(faults)}. It seems to be {identify(state_dict).description}. "
@@ -291,7 +295,7 @@ def prepare_denoiser(denoiser: Mapping[str, Tensor], motion: Mapping[str, Tensor
                        {key: t for key, t in merged.items() if is_motion(key) is of_motion} | (foreign if of_motion else {}),
                        source=source, expected_kind=Kind.MOTION_MODULE if of_motion else Kind.DENOISER)
     found = "MusePose" if rows == 128 else "Moore"
-    return config, merged, replace(info, kind=Kind.MERGED, family=preset.name if preset else found)
+    return config, merged, replace(identify(merged), family=preset.name if preset else found)
 
 
 def _check_fit(denoiser: Mapping[str, Tensor], motion: Mapping[str, Tensor], denoiser_source: str, motion_source: str) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .blocks import Attention, ClipConditioning, sdpa
-from .families import FamilyPreset, ddim_config, scheduler_config
+from .families import NUM_TRAIN_TIMESTEPS, FamilyPreset, ddim_config, scheduler_config
 from .windows import Windows, predict_in_windows
 
 if TYPE_CHECKING:
@@ -69,19 +70,32 @@ def make_scheduler(name: str, preset: FamilyPreset) -> Any:
     return makers[name]()
 
 
+def total_steps(steps: int, denoise: float, limit: int = NUM_TRAIN_TIMESTEPS) -> int:
+    """Steps of the full schedule, of which the last `steps` are run. Raises SamplingError for numbers out of range."""
+    if not 1 <= steps <= limit:
+        raise SamplingError(f"steps: {steps} given; it must lie between 1 and {limit}")
+    if not 0.0 < denoise <= 1.0:
+        raise SamplingError(f"denoise: {denoise} given; it must be above 0 and at most 1")
+    total = int(steps / denoise)
+    if total > limit:
+        raise SamplingError(f"steps: {steps} at denoise {denoise:g} ask for {total} of {limit} possible ones; lower steps or raise denoise")
+    return total
+
+
+def ddim_timesteps(steps: int, denoise: float = 1.0) -> Tensor:
+    """The published timesteps (trailing spacing, method.md G.2), largest first; those of `set_timesteps` without diffusers."""
+    total = total_steps(steps, denoise)
+    spread = np.arange(NUM_TRAIN_TIMESTEPS, 0, -NUM_TRAIN_TIMESTEPS / total).round().astype(np.int64) - 1
+    return torch.from_numpy(spread)[total - steps:]
+
+
 def set_timesteps(scheduler: Any, steps: int, denoise: float) -> Tensor:
     """Prepares the scheduler and returns the timesteps to run, largest first.
 
     denoise below 1 keeps the last `steps` of `int(steps / denoise)`, as the host's samplers do.
     """
-    if not 1 <= steps <= 1000:
-        raise SamplingError(f"steps is {steps}; it must lie between 1 and 1000")
-    if not 0.0 < denoise <= 1.0:
-        raise SamplingError(f"denoise is {denoise}; it must be above 0 and at most 1")
-    total = int(steps / denoise)
     limit = getattr(scheduler.config, "original_inference_steps", None) or scheduler.config.num_train_timesteps
-    if total > limit:
-        raise SamplingError(f"{steps} steps at denoise {denoise:g} ask for {total} of {limit} possible steps: lower steps or raise denoise")
+    total = total_steps(steps, denoise, limit)
     scheduler.set_timesteps(total, device="cpu")
     begin = total - steps
     if hasattr(scheduler, "set_begin_index"):

@@ -1,0 +1,18 @@
+"""Marionette: Animate Anyone as ComfyUI nodes. The host loads this folder and asks `comfy_entrypoint` for its nodes."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from .nodes import NODES
+from .nodes.host import register_model_folder
+
+
+class MarionetteExtension(ComfyExtension):
+    async def on_load(self) -> None:
+        register_model_folder()
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return NODES
+
+
+async def comfy_entrypoint() -> MarionetteExtension:
+    return MarionetteExtension()

@@ -1,0 +1,326 @@
+#!/usr/bin/env python3
+"""The project's commands, with nothing but the standard library.
+
+    python dev.py test [-- pytest arguments]    environment, host and browser, then ruff, mypy and every test
+    python dev.py lint                          ruff and mypy alone
+    python dev.py host [-- host arguments]      a ComfyUI with this pack in it, for trying things out
+    python dev.py env                           makes the environment and prints its interpreter's path
+
+What they make is kept under ~/.cache/marionette: environments keyed by what is installed in them, and the host's checkout.
+COMFYUI_PATH names another checkout of the host to use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+CACHE = Path.home() / ".cache" / "marionette"
+
+HOST_URL = "https://github.com/comfyanonymous/ComfyUI"
+HOST_COMMIT = "783545f689a0af730065994b46b382ae24844c99"
+
+TORCH = ("torch", "torchvision", "torchaudio")
+DEV_PACKAGES = ("pytest>=8", "ruff", "mypy", "playwright", "psutil")
+TEST_FOLDERS = ("tests/core", "tests/parity", "tests/host", "tests/browser")
+UNUSED_ENV_DAYS = 14
+
+
+class DevError(Exception):
+    """Something that the person at the keyboard can mend; shown without a traceback."""
+
+
+def say(text: str) -> None:
+    """Report on stderr: stdout belongs to what a command was asked for."""
+    print(f"[dev] {text}", file=sys.stderr, flush=True)
+
+
+def run(*command: str | Path, cwd: Path | None = None) -> None:
+    """Run a command with its output on stderr; raises DevError where it fails."""
+    words = [str(word) for word in command]
+    try:
+        subprocess.run(words, cwd=cwd, stdout=sys.stderr, check=True)
+    except FileNotFoundError as error:
+        raise DevError(f"{words[0]} is not installed") from error
+    except subprocess.CalledProcessError as error:
+        raise DevError(f"failed with exit code {error.returncode}: {' '.join(words)}") from error
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Keep two commands of this cache from building the same thing at once (where the system has file locks)."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with open(CACHE / f"{name}.lock", "w", encoding="utf-8") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+# ---------------------------------------------------------------------------------------------------------------- host
+
+
+def find_host() -> Path:
+    """The host's checkout: COMFYUI_PATH, else the cache, else a new clone of the pinned commit. Raises DevError."""
+    named = os.environ.get("COMFYUI_PATH")
+    if named:
+        path = Path(named).expanduser().resolve()
+        if not (path / "main.py").is_file():
+            raise DevError(f"COMFYUI_PATH is {path}, with no main.py: set it to a ComfyUI checkout, or unset it for {CACHE / 'ComfyUI'}")
+        return path
+    path = CACHE / "ComfyUI"
+    with locked("host"):
+        if not (path / "main.py").is_file():
+            clone_host(path)
+    return path
+
+
+def clone_host(path: Path) -> None:
+    """Fetch the pinned commit into a folder beside `path` and rename it when whole."""
+    if path.exists():
+        raise DevError(f"{path} is no ComfyUI checkout (it has no main.py): remove it, or set COMFYUI_PATH")
+    say(f"cloning ComfyUI {HOST_COMMIT[:12]} into {path}")
+    part = path.with_name(f"{path.name}.part-{os.getpid()}")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        run("git", "init", "--quiet", cwd=part)
+        run("git", "fetch", "--quiet", "--depth", "1", HOST_URL, HOST_COMMIT, cwd=part)
+        run("git", "checkout", "--quiet", "FETCH_HEAD", cwd=part)
+        part.rename(path)
+    except DevError as error:
+        raise DevError(
+            f"ComfyUI was not found and could not be cloned ({error}).\n"
+            f"      Looked in COMFYUI_PATH (not set), {path} (absent) and {HOST_URL}.\n"
+            f"      Put a checkout of commit {HOST_COMMIT} at {path}, or set COMFYUI_PATH to one."
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+# --------------------------------------------------------------------------------------------------------- environment
+
+
+def requirement_lines(path: Path) -> list[str]:
+    """The lines of a requirements file that name something."""
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def host_requirements(host: Path) -> list[str]:
+    """What the host needs, less the torch family, which is installed first and apart."""
+    path = host / "requirements.txt"
+    if not path.is_file():
+        raise DevError(f"{host} has a main.py and no requirements.txt: it is no whole ComfyUI checkout")
+    return [line for line in requirement_lines(path) if re.split(r"[^\w.-]", line, maxsplit=1)[0].lower() not in TORCH]
+
+
+def env_key(host: Path) -> str:
+    """A hash of everything that decides what the environment holds."""
+    parts = [sys.version, sys.base_prefix, *TORCH, *host_requirements(host), *requirement_lines(ROOT / "requirements.txt"), *DEV_PACKAGES]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def env_python(folder: Path) -> Path:
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def ensure_env(host: Path) -> Path:
+    """Make the environment if it is not there; gives its interpreter.
+
+    A virtual environment can't be moved (its scripts hold absolute paths), so it is built in place, and the file `.complete`,
+    written last, tells a whole one from one whose making was interrupted.
+    """
+    folder = CACHE / f"env-{env_key(host)}"
+    complete = folder / ".complete"
+    with locked("env"):
+        if not complete.is_file():
+            build_env(folder, host)
+            complete.touch()
+            remove_unused_envs(keep=folder)
+        complete.touch()
+    return env_python(folder)
+
+
+def build_env(folder: Path, host: Path) -> None:
+    say(f"making the environment {folder} (once; some minutes and several GB)")
+    started = time.monotonic()
+    if folder.exists():
+        shutil.rmtree(folder)
+    try:
+        venv.create(folder, with_pip=True)
+    except subprocess.CalledProcessError as error:
+        raise DevError("this Python can't make virtual environments with pip; on Debian: apt-get install python3-venv") from error
+    pip = (env_python(folder), "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-input")
+    run(*pip, "torch", "torchvision")
+    # torchaudio's own requirement can lag behind torch's releases; the host only needs it to import.
+    run(*pip, "--no-deps", "torchaudio")
+    run(*pip, *host_requirements(host))
+    run(*pip, "-r", ROOT / "requirements.txt")
+    run(*pip, *DEV_PACKAGES)
+    say(f"environment ready after {time.monotonic() - started:.0f} s")
+
+
+def remove_unused_envs(keep: Path) -> None:
+    """Environments are several GB each: drop those that no command has used for two weeks."""
+    limit = time.time() - UNUSED_ENV_DAYS * 86400
+    for folder in CACHE.glob("env-*"):
+        marker = folder / ".complete"
+        last_used = (marker if marker.is_file() else folder).stat().st_mtime
+        if folder != keep and last_used < limit:
+            say(f"removing {folder}, unused for {UNUSED_ENV_DAYS} days")
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+# ------------------------------------------------------------------------------------------------------------- browser
+
+
+def find_chromium() -> str | None:
+    named = os.environ.get("CHROMIUM_PATH")
+    names = [named] if named else ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
+    return next((path for path in map(shutil.which, names) if path), None)
+
+
+def ensure_chromium() -> str:
+    """A Chromium for the page tests; installed by apt where that is possible. Raises DevError."""
+    found = find_chromium()
+    if not found and not os.environ.get("CHROMIUM_PATH") and shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
+        say("installing chromium by apt-get")
+        try:
+            run("apt-get", "update", "-qq")
+            run("apt-get", "install", "-qq", "-y", "--no-install-recommends", "chromium")
+        except DevError as error:
+            say(str(error))
+        found = find_chromium()
+    if not found:
+        raise DevError("no Chromium for the page tests: install chromium or Google Chrome, or set CHROMIUM_PATH to its program")
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------------ commands
+
+
+def lint(python: Path) -> int:
+    """ruff, then mypy. Gives the first exit status that is not 0."""
+    say("ruff")
+    status = subprocess.call([python, "-m", "ruff", "check", "--no-cache", "."], cwd=ROOT)
+    say("mypy")
+    return status or mypy(python)
+
+
+def mypy(python: Path) -> int:
+    """Check the pack as a package called `marionette`, the way its relative imports see it.
+
+    The repository's folder may have a name that is no Python identifier ("ComfyUI-Marionette"), hence the link.
+    """
+    home = CACHE / "mypy" / hashlib.sha256(str(ROOT).encode()).hexdigest()[:16]
+    home.mkdir(parents=True, exist_ok=True)
+    link = home / "marionette"
+    if not link.exists():
+        link.symlink_to(ROOT, target_is_directory=True)
+    packages = [name for name in ("animate_core", "nodes", "training") if (ROOT / name).is_dir()]
+    command = [str(python), "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(home / "cache")]
+    for name in packages:
+        command += ["-p", f"marionette.{name}"]
+    return subprocess.call(command, cwd=home)
+
+
+def command_env(_: argparse.Namespace) -> int:
+    print(ensure_env(find_host()))
+    return 0
+
+
+def command_lint(_: argparse.Namespace) -> int:
+    return lint(ensure_env(find_host()))
+
+
+def command_test(arguments: argparse.Namespace) -> int:
+    host = find_host()
+    python = ensure_env(host)
+    chromium = ensure_chromium()
+    status = lint(python)
+    if status:
+        return status
+    extra: list[str] = arguments.rest
+    paths = [] if any((ROOT / word.split("::")[0]).exists() for word in extra if not word.startswith("-")) else list(TEST_FOLDERS)
+    environment = {
+        **os.environ,
+        "COMFYUI_PATH": str(host),
+        "CHROMIUM_PATH": chromium,
+        # No test may depend on what a model hub happens to serve.
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+    say("pytest")
+    # Nothing is printed after pytest: its summary closes the run.
+    return subprocess.call([python, "-m", "pytest", *paths, *extra], cwd=ROOT, env=environment)
+
+
+def command_host(arguments: argparse.Namespace) -> int:
+    host = find_host()
+    python = ensure_env(host)
+    base = CACHE / "host"
+    for name in ("custom_nodes", "models", "input", "output"):
+        (base / name).mkdir(parents=True, exist_ok=True)
+    link = base / "custom_nodes" / "ComfyUI-Marionette"
+    if link.is_symlink():
+        link.unlink()
+    if link.exists():
+        raise DevError(f"{link} is in the way: it should be a link to {ROOT}")
+    link.symlink_to(ROOT, target_is_directory=True)
+    cuda = subprocess.run([python, "-c", "import sys, torch; sys.exit(not torch.cuda.is_available())"], stderr=subprocess.DEVNULL)
+    device = [] if cuda.returncode == 0 or sys.platform == "darwin" else ["--cpu"]
+    say(f"models, input and output lie in {base}")
+    command = [python, host / "main.py", "--base-directory", base, "--listen", "127.0.0.1", "--preview-method", "auto", *device]
+    return subprocess.call([*map(str, command), *arguments.rest], cwd=host)
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    own, rest = (list(words), [])
+    if "--" in own:
+        at = own.index("--")
+        own, rest = own[:at], own[at + 1 :]
+    parser = argparse.ArgumentParser(prog="dev.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, function, summary in (
+        ("test", command_test, "everything: environment, host, browser, ruff, mypy, pytest"),
+        ("lint", command_lint, "ruff and mypy"),
+        ("host", command_host, "start the host with this pack"),
+        ("env", command_env, "make the environment and print its interpreter"),
+    ):
+        commands.add_parser(name, help=summary).set_defaults(function=function)
+    arguments = parser.parse_args(own)
+    arguments.rest = rest
+    return arguments
+
+
+def main(words: Sequence[str]) -> int:
+    arguments = parse(words)
+    try:
+        return int(arguments.function(arguments))
+    except DevError as problem:
+        say(f"error: {problem}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    if sys.version_info < (3, 10):  # noqa: UP036 - said clearly to who starts it with an old Python
+        sys.exit("[dev] error: Python 3.10 or newer is needed")
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,155 @@
+"""What this pack knows of the host's internals: model folders, patchers, devices and dtypes, attention, cancel, previews."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import comfy.clip_vision
+import comfy.model_management as mm
+import comfy.model_patcher
+import comfy.ops
+import comfy.utils
+import folder_paths
+import latent_preview
+import torch
+from comfy.ldm.modules import attention as host_attention
+from PIL import Image
+from torch import Tensor, nn
+
+from ..animate_core.blocks import Attention
+from ..animate_core.checkpoints import clean_state_dict, read_state_dict
+
+log = logging.getLogger(__name__)
+
+MODEL_FOLDER = "animate_anyone"
+WEIGHT_DTYPES = {"auto": None, "fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+PREVIEW_FRAMES = 6
+
+
+def register_model_folder() -> None:
+    """Adds `models/animate_anyone`; users may place the category elsewhere in extra_model_paths.yaml."""
+    folder_paths.add_model_folder_path(MODEL_FOLDER, os.path.join(folder_paths.models_dir, MODEL_FOLDER))
+    paths, _ = folder_paths.folder_names_and_paths[MODEL_FOLDER]
+    # a new category starts with no extensions, which lists every file
+    folder_paths.folder_names_and_paths[MODEL_FOLDER] = (paths, set(folder_paths.supported_pt_extensions))
+
+
+def file_stamp(*paths: str) -> tuple[tuple[str, int, int], ...]:
+    """Changes when a file does: what a loader's `fingerprint_inputs` returns."""
+    return tuple((p, os.stat(p).st_mtime_ns, os.stat(p).st_size) for p in paths if os.path.exists(p))
+
+
+def load_state_dict(path: str) -> dict[str, Tensor]:
+    """A checkpoint's tensors, through the host's zero-copy reader where it has one. Raises CheckpointError."""
+    if path.lower().endswith((".safetensors", ".sft")):
+        try:
+            return clean_state_dict(comfy.utils.load_torch_file(path), path)
+        except Exception as error:
+            log.debug("the host could not read %s (%s); reading it again for a clear message", path, error)
+    return read_state_dict(path)
+
+
+def choose_dtypes(choice: str, state_dict: dict[str, Tensor]) -> tuple[torch.dtype, torch.dtype | None]:
+    """Storage dtype, and compute dtype where it differs (else None), for a weight_dtype widget and a file."""
+    stored = comfy.utils.weight_dtype(state_dict)
+    dtype = WEIGHT_DTYPES[choice]
+    device = mm.get_torch_device()
+    if dtype is None:
+        dtype = mm.unet_dtype(model_params=comfy.utils.calculate_parameters(state_dict), weight_dtype=stored)
+        if mm.is_device_cpu(device) and stored in (torch.float16, torch.bfloat16):
+            # the CPU computes in fp32; the weights may stay as they are and take half the memory
+            dtype = stored
+    return dtype, mm.unet_manual_cast(dtype, device)
+
+
+def build_patcher(network: Callable[..., nn.Module], state_dict: dict[str, Tensor], choice: str) -> tuple[Any, torch.dtype]:
+    """A network with its weights in the host's patcher, and the dtype that it computes in.
+
+    network: takes `operations`, `dtype` and `device`.
+    """
+    dtype, cast = choose_dtypes(choice, state_dict)
+    offload = mm.unet_offload_device()
+    model = network(operations=comfy.ops.pick_operations(dtype, cast), dtype=dtype, device=offload).eval().requires_grad_(False)
+    patcher = comfy.model_patcher.CoreModelPatcher(model, load_device=mm.get_torch_device(), offload_device=offload)
+    mm.archive_model_dtypes(model)
+    model.load_state_dict(state_dict, strict=True, assign=patcher.is_dynamic())
+    return patcher, cast or dtype
+
+
+@contextmanager
+def on_device(patcher: Any, memory: int) -> Iterator[torch.device]:
+    """Loads a network with `memory` bytes of activations to spare; afterwards the GPU is given back."""
+    mm.load_models_gpu([patcher], memory_required=memory)
+    try:
+        yield patcher.load_device
+    finally:
+        mm.unload_model_and_clones(patcher)
+
+
+def keep(x: Tensor) -> Tensor:
+    """Moves what a node gives out to where the host keeps outputs."""
+    return x.to(mm.intermediate_device())
+
+
+def attention(transformer_options: dict[str, Any]) -> Attention:
+    """The host's attention, with the user's overrides."""
+    return partial(host_attention.optimized_attention, transformer_options=transformer_options)
+
+
+def check_cancel() -> None:
+    mm.throw_exception_if_processing_interrupted()
+
+
+def clip_vision_from(config: dict[str, Any], weights: dict[str, Tensor]) -> Any:
+    """The host's CLIP_VISION of any size from Hugging Face weights."""
+    clip = comfy.clip_vision.ClipVisionModel({**config, "model_type": "clip_vision_model"})
+    clip.load_sd(weights)
+    return clip
+
+
+class FrameProgress:
+    """Progress over frames; raises if the user cancelled."""
+
+    def __init__(self, total: int) -> None:
+        self.bar = comfy.utils.ProgressBar(total)
+
+    def update(self, count: int) -> None:
+        check_cancel()
+        self.bar.update(count)
+
+
+class ClipProgress:
+    """Progress over steps and windows, with a picture of several frames of the clip after each step."""
+
+    def __init__(self, model: Any, total: int) -> None:
+        self.bar = comfy.utils.ProgressBar(total)
+        self.previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
+        self.done = 0
+
+    def window(self) -> None:
+        """Called before each window; raises if the user cancelled."""
+        check_cancel()
+        self.bar.update_absolute(self.done)
+        self.done += 1
+
+    def step(self, clean: Tensor) -> None:
+        """clean: predicted latents `[F, 4, h, w]`."""
+        preview = None
+        if self.previewer is not None:
+            preview = ("JPEG", self.frames(clean), latent_preview.MAX_PREVIEW_RESOLUTION)
+        self.bar.update_absolute(self.done, preview=preview)
+
+    def frames(self, clean: Tensor) -> Image.Image:
+        count = min(PREVIEW_FRAMES, clean.shape[0])
+        chosen = [round(i * (clean.shape[0] - 1) / max(1, count - 1)) for i in range(count)]
+        pictures = [self.previewer.decode_latent_to_preview(clean[i:i + 1]) for i in chosen]
+        width, height = pictures[0].size
+        sheet = Image.new("RGB", (width * count, height))
+        for i, picture in enumerate(pictures):
+            sheet.paste(picture, (i * width, 0))
+        return sheet

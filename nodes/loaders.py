@@ -1,0 +1,281 @@
+"""Nodes that read weights. Files are told apart by their tensors' names and shapes, never by the file's name."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import Any
+
+import folder_paths
+from comfy_api.latest import io
+
+from ..animate_core import pose_guider as core_guider
+from ..animate_core.checkpoints import CheckpointError, Kind, identify, prepare_pose_guider, prepare_reference_net, unet_config
+from ..animate_core.clip_vision import WEIGHT_FILES, read_clip_vision
+from ..animate_core.families import FAMILY_NAMES
+from ..animate_core.unet import UNet
+from . import host
+from .host_model import load_motion_unet
+from .sockets import PoseGuider, PoseGuiderSocket, ReferenceNet, ReferenceNetSocket
+
+CATEGORY = "Marionette/loaders"
+IN_DENOISER = "none (in the denoiser file)"
+ALL_FOLDERS = "(all)"
+AUTO = "auto"
+# where people get the published files; nothing is downloaded by the pack
+GET_FILES = "huggingface.co/patrolli/AnimateAnyone (Moore) or TMElyralab/MusePose"
+
+
+def model_files() -> list[str]:
+    return folder_paths.get_filename_list(host.MODEL_FOLDER)
+
+
+def model_path(name: str) -> str:
+    return folder_paths.get_full_path_or_raise(host.MODEL_FOLDER, name)
+
+
+def weight_dtype_input() -> io.Combo.Input:
+    return io.Combo.Input(
+        "weight_dtype", options=list(host.WEIGHT_DTYPES), default=AUTO, advanced=True,
+        tooltip="How the weights are kept. auto: as ComfyUI would for this GPU. fp32 takes twice the memory of fp16; "
+                "choose bf16 or fp32 if frames come out black.")
+
+
+def family_input() -> io.Combo.Input:
+    return io.Combo.Input(
+        "family", options=[AUTO, *FAMILY_NAMES], default=AUTO, advanced=True,
+        tooltip="Whose weights these are: sets the noise schedule and the default windows. auto: MusePose by its 128 positions, else Moore.")
+
+
+def load_reference_net(path: str, weight_dtype: str) -> ReferenceNet:
+    config, state_dict, _ = prepare_reference_net(host.load_state_dict(path), path)
+    patcher, dtype = host.build_patcher(partial(UNet, config), state_dict, weight_dtype)
+    return ReferenceNet(patcher, dtype, os.path.basename(path), config)
+
+
+def load_pose_guider(path: str, weight_dtype: str) -> PoseGuider:
+    (channels, out_channels), state_dict, _ = prepare_pose_guider(host.load_state_dict(path), path)
+    patcher, dtype = host.build_patcher(partial(core_guider.PoseGuider, channels, out_channels), state_dict, weight_dtype)
+    return PoseGuider(patcher, dtype, os.path.basename(path), out_channels)
+
+
+def clip_vision_choices() -> list[str]:
+    """Files of the clip_vision category, and Hugging Face folders in it (named with a trailing slash)."""
+    folders = set()
+    for base in folder_paths.get_folder_paths("clip_vision"):
+        for root, _, files in os.walk(base, followlinks=True):
+            if root != base and "config.json" in files and set(WEIGHT_FILES) & set(files):
+                folders.add(os.path.relpath(root, base).replace(os.sep, "/") + "/")
+    files = folder_paths.get_filename_list("clip_vision")
+    return sorted(folders) + [f for f in files if f.replace(os.sep, "/").rpartition("/")[0] + "/" not in folders]
+
+
+def clip_vision_path(choice: str) -> str:
+    if not choice.endswith("/"):
+        return folder_paths.get_full_path_or_raise("clip_vision", choice)
+    for base in folder_paths.get_folder_paths("clip_vision"):
+        path = os.path.join(base, choice)
+        if folder_paths.is_within_directory(base, path) and os.path.isdir(path):
+            return path
+    raise FileNotFoundError(f"clip_vision: there is no folder {choice} in {', '.join(folder_paths.get_folder_paths('clip_vision'))}")
+
+
+def clip_vision_stamp(path: str) -> tuple:
+    files = [os.path.join(path, f) for f in ("config.json", *WEIGHT_FILES)] if os.path.isdir(path) else [path]
+    return host.file_stamp(*files)
+
+
+def clip_vision_width(choice: str) -> int | None:
+    """Length of the image embedding, None for what is no CLIP image encoder."""
+    try:
+        return read_clip_vision(clip_vision_path(choice))[0]["projection_dim"]
+    except CheckpointError:
+        return None
+
+
+class LoadReferenceNet(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MarionetteLoadReferenceNet", display_name="Load ReferenceNet", category=CATEGORY,
+            description="Loads the network that reads the character's looks from the reference picture (reference_unet.pth).",
+            search_aliases=["reference unet", "reference_unet", "animate anyone", "appearance"],
+            inputs=[
+                io.Combo.Input("file", options=model_files(),
+                               tooltip=f"reference_unet.pth or .safetensors in models/{host.MODEL_FOLDER}. Get it from {GET_FILES}."),
+                weight_dtype_input(),
+            ],
+            outputs=[ReferenceNetSocket.Output("reference_net", display_name="REFERENCE_NET", tooltip="For Encode Reference.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str, **kwargs: Any) -> Any:
+        return host.file_stamp(model_path(file))
+
+    @classmethod
+    def execute(cls, file: str, weight_dtype: str = AUTO) -> io.NodeOutput:
+        return io.NodeOutput(load_reference_net(model_path(file), weight_dtype))
+
+
+class LoadMotionUNet(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MarionetteLoadMotionUNet", display_name="Load Motion UNet", category=CATEGORY,
+            description="Loads the denoising UNet with its motion modules as an ordinary MODEL: LoRA, torch.compile and every sampler take it. "
+                        "A Stable Diffusion 1.5 base is not needed.",
+            search_aliases=["denoising unet", "denoising_unet", "motion module", "animatediff", "animate anyone", "musepose"],
+            inputs=[
+                io.Combo.Input("denoiser", options=model_files(),
+                               tooltip=f"denoising_unet.pth or .safetensors in models/{host.MODEL_FOLDER}. Get it from {GET_FILES}."),
+                io.Combo.Input("motion", options=[IN_DENOISER, *model_files()], default=IN_DENOISER,
+                               tooltip="motion_module.pth of the same model, or an AnimateDiff motion module for SD 1.5. "
+                                       "Leave it at none for a file that holds both."),
+                family_input(),
+                weight_dtype_input(),
+            ],
+            outputs=[io.Model.Output("model", display_name="MODEL",
+                                     tooltip="For Multi-Frame Sampler, or Animate Conditioning and any sampler of ComfyUI.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, denoiser: str, motion: str = IN_DENOISER, **kwargs: Any) -> Any:
+        return host.file_stamp(*(model_path(f) for f in (denoiser, motion) if f != IN_DENOISER))
+
+    @classmethod
+    def execute(cls, denoiser: str, motion: str = IN_DENOISER, family: str = AUTO, weight_dtype: str = AUTO) -> io.NodeOutput:
+        motion_path = None if motion == IN_DENOISER else model_path(motion)
+        return io.NodeOutput(load_motion_unet(model_path(denoiser), motion_path, family, weight_dtype))
+
+
+class LoadPoseGuider(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MarionetteLoadPoseGuider", display_name="Load Pose Guider", category=CATEGORY,
+            description="Loads the network that turns skeleton pictures into guidance for the motion UNet (pose_guider.pth).",
+            search_aliases=["pose_guider", "pose encoder", "animate anyone"],
+            inputs=[io.Combo.Input("file", options=model_files(), tooltip=f"pose_guider.pth or .safetensors in models/{host.MODEL_FOLDER}; "
+                                   f"its widths are read from the file (Moore, MusePose, novita). Get it from {GET_FILES}.")],
+            outputs=[PoseGuiderSocket.Output("pose_guider", display_name="POSE_GUIDER", tooltip="For Encode Pose.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str) -> Any:
+        return host.file_stamp(model_path(file))
+
+    @classmethod
+    def execute(cls, file: str) -> io.NodeOutput:
+        return io.NodeOutput(load_pose_guider(model_path(file), AUTO))
+
+
+class LoadClipVision(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MarionetteLoadClipVision", display_name="Load CLIP Vision (any size)", category=CATEGORY,
+            description="Loads a CLIP image encoder in Hugging Face's format as an ordinary CLIP_VISION, of any size, from a file or a folder with "
+                        "config.json. For the published image_encoder, ComfyUI's own Load CLIP Vision serves as well.",
+            search_aliases=["image encoder", "image_encoder", "clip vision", "sd-image-variations"],
+            inputs=[io.Combo.Input("file", options=clip_vision_choices(),
+                                   tooltip="A file or Hugging Face folder in models/clip_vision: image_encoder of sd-image-variations-diffusers "
+                                           "(ViT-L/14 with projection) for the published models.")],
+            outputs=[io.ClipVision.Output("clip_vision", display_name="CLIP_VISION", tooltip="For Encode Reference.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str) -> Any:
+        return clip_vision_stamp(clip_vision_path(file))
+
+    @classmethod
+    def execute(cls, file: str) -> io.NodeOutput:
+        return io.NodeOutput(host.clip_vision_from(*read_clip_vision(clip_vision_path(file))))
+
+
+WANTED = {
+    "denoising UNet": (Kind.DENOISER, Kind.MERGED),
+    "motion module": (Kind.MOTION_MODULE, Kind.MOTION_MODULE_DIFFUSERS),
+    "ReferenceNet": (Kind.REFERENCE_NET,),
+    "pose guider": (Kind.POSE_GUIDER,),
+    "CLIP image encoder": (Kind.CLIP_VISION,),
+}
+
+
+def files_in(folder: str) -> list[str]:
+    return [f for f in model_files() if folder == ALL_FOLDERS or f.replace(os.sep, "/").startswith(folder + "/")]
+
+
+def find_parts(folder: str) -> dict[str, str]:
+    """Part -> path, by what the files in the folder (and, for CLIP, in clip_vision) are. Raises CheckpointError."""
+    found: dict[str, list[str]] = {part: [] for part in WANTED}
+    others: list[str] = []
+    for name in files_in(folder):
+        info = identify(host.load_state_dict(model_path(name)))
+        parts = [part for part, kinds in WANTED.items() if info.kind in kinds and info.supported]
+        for part in parts:
+            found[part].append(name)
+        if not parts:
+            others.append(f"{name} is {info.description}")
+    where = f"models/{host.MODEL_FOLDER}" + ("" if folder == ALL_FOLDERS else f"/{folder}")
+    for part, names in found.items():
+        if len(names) > 1:
+            raise CheckpointError(f"folder: {where} holds several files that can be the {part}: {', '.join(names)}. "
+                                  "Keep one model in a folder, or use the single loaders")
+    paths = {part: model_path(names[0]) for part, names in found.items() if names}
+    merged = False
+    if "denoising UNet" in paths:
+        denoiser = host.load_state_dict(paths["denoising UNet"])
+        merged = identify(denoiser).kind is Kind.MERGED
+        if "CLIP image encoder" not in paths:
+            width = unet_config(denoiser, reference_net=False).cross_attention_dim
+            fitting = [choice for choice in clip_vision_choices() if clip_vision_width(choice) == width]
+            if len(fitting) > 1:
+                raise CheckpointError(f"folder: {where} holds no CLIP image encoder, and several in models/clip_vision would fit: "
+                                      f"{', '.join(fitting[:5])}. Put the model's own into the folder, or use the single loaders")
+            paths.update({"CLIP image encoder": clip_vision_path(choice) for choice in fitting})
+    missing = [part for part in WANTED if part not in paths and not (part == "motion module" and merged)]
+    if missing:
+        seen = f" Found besides: {'; '.join(others)}." if others else ""
+        raise CheckpointError(f"folder: {where} lacks: {', '.join(missing)}.{seen} Get the files from {GET_FILES}, and the image encoder "
+                              "from lambdalabs/sd-image-variations-diffusers")
+    return paths
+
+
+class LoadAnimateAnyone(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        folders = sorted({os.path.dirname(f).replace(os.sep, "/") for f in model_files()} - {""})
+        return io.Schema(
+            node_id="MarionetteLoadAnimateAnyone", display_name="Load Animate Anyone", category=CATEGORY,
+            description="Loads a whole model at once: finds denoising UNet, motion module, ReferenceNet, pose guider and image encoder by what "
+                        "the files are, whatever they are called.",
+            search_aliases=["animate anyone", "moore", "musepose", "load all"],
+            inputs=[
+                io.Combo.Input("folder", options=[ALL_FOLDERS, *folders], default=ALL_FOLDERS,
+                               tooltip=f"A folder in models/{host.MODEL_FOLDER} with the files of one model. The image encoder may also be the only "
+                                       "one in models/clip_vision."),
+                family_input(),
+                weight_dtype_input(),
+            ],
+            outputs=[
+                io.Model.Output("model", display_name="MODEL", tooltip="For Multi-Frame Sampler or Animate Conditioning."),
+                ReferenceNetSocket.Output("reference_net", display_name="REFERENCE_NET", tooltip="For Encode Reference."),
+                PoseGuiderSocket.Output("pose_guider", display_name="POSE_GUIDER", tooltip="For Encode Pose."),
+                io.ClipVision.Output("clip_vision", display_name="CLIP_VISION", tooltip="For Encode Reference."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, folder: str, **kwargs: Any) -> Any:
+        clip = [stamp for choice in clip_vision_choices() for stamp in clip_vision_stamp(clip_vision_path(choice))]
+        return (*host.file_stamp(*map(model_path, files_in(folder))), *clip)
+
+    @classmethod
+    def execute(cls, folder: str, family: str = AUTO, weight_dtype: str = AUTO) -> io.NodeOutput:
+        paths = find_parts(folder)
+        return io.NodeOutput(
+            load_motion_unet(paths["denoising UNet"], paths.get("motion module"), family, weight_dtype),
+            load_reference_net(paths["ReferenceNet"], weight_dtype),
+            load_pose_guider(paths["pose guider"], AUTO),
+            host.clip_vision_from(*read_clip_vision(paths["CLIP image encoder"])),
+        )

@@ -1,0 +1,101 @@
+"""Encode Reference: the character's looks, once for any number of clips."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from comfy_api.latest import io
+from PIL import Image
+from torch import Tensor
+
+from ..animate_core.preprocess import FITS, Fit, clip_square, fit_image
+from . import host
+from .sockets import Reference, ReferenceNet, ReferenceNetSocket, ReferenceSocket, check_images, check_size, expect
+
+CATEGORY = "Marionette/conditioning"
+LATENT_SCALE = 0.18215  # Stable Diffusion 1.5's; the host's VAE gives unscaled latents
+
+
+def to_picture(image: Tensor) -> Image.Image:
+    """IMAGE `[H, W, 3]` -> 8-bit RGB picture."""
+    return Image.fromarray((image.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy())
+
+
+def to_image(picture: Image.Image) -> Tensor:
+    """8-bit RGB picture -> IMAGE `[1, H, W, 3]`."""
+    return torch.from_numpy(np.array(picture)).unsqueeze(0).float() / 255
+
+
+def size_inputs() -> list[Any]:
+    return [
+        io.Int.Input("width", default=512, min=64, max=4096, step=8, tooltip="Width of the clip in pixels, a multiple of 8. Models were trained at 512 to 768."),
+        io.Int.Input("height", default=768, min=64, max=4096, step=8, tooltip="Height of the clip in pixels, a multiple of 8."),
+    ]
+
+
+def fit_input(what: str) -> io.Combo.Input:
+    return io.Combo.Input(
+        "fit", options=list(FITS), default="crop",
+        tooltip=f"What to do where {what} has another aspect ratio. crop: fill the frame and cut what stands over. pad: black borders. "
+                "stretch: distort, as the reference implementation does. All three agree where the aspect ratios do.")
+
+
+class EncodeReference(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MarionetteEncodeReference", display_name="Encode Reference", category=CATEGORY,
+            description="Reads the character's looks from one picture: ReferenceNet features and CLIP's token. Runs once; the result serves any pose and seed.",
+            search_aliases=["reference image", "character", "animate anyone", "appearance", "reference net"],
+            inputs=[
+                ReferenceNetSocket.Input("reference_net", tooltip="From Load ReferenceNet."),
+                io.Vae.Input("vae", tooltip="A Stable Diffusion 1.5 VAE; the published models were trained with sd-vae-ft-mse."),
+                io.Image.Input("image", tooltip="The character: one RGB picture, best in a pose that shows all of it. Of a batch, the first is taken."),
+                *size_inputs(),
+                fit_input("the picture"),
+                io.ClipVision.Input("clip_vision", optional=True, tooltip="The image encoder. Give this or clip_vision_output."),
+                io.ClipVisionOutput.Input("clip_vision_output", optional=True,
+                                          tooltip="Instead of clip_vision: the output of CLIP Vision Encode, with crop set to none as in the reference "
+                                                  "implementation."),
+            ],
+            outputs=[ReferenceSocket.Output("reference", display_name="REFERENCE", tooltip="For Multi-Frame Sampler or Animate Conditioning.")],
+        )
+
+    @classmethod
+    def execute(cls, reference_net: Any, vae: Any, image: Tensor, width: int, height: int, fit: Fit = "crop",
+                clip_vision: Any = None, clip_vision_output: Any = None) -> io.NodeOutput:
+        net = expect(reference_net, ReferenceNet, "reference_net", "Use Load ReferenceNet.")
+        check_size(width, height)
+        picture = to_picture(check_images(image, "image")[0])
+        channels = getattr(vae, "latent_channels", 4)
+        if channels != net.config.in_channels:
+            raise ValueError(f"vae: it makes latents of {channels} channels, {net.source} takes {net.config.in_channels}; choose a Stable Diffusion 1.5 VAE")
+        token = cls.token(net, picture, clip_vision, clip_vision_output)
+        latent = vae.encode(to_image(fit_image(picture, width, height, fit))) * LATENT_SCALE
+        if latent.ndim != 4 or latent.shape[-2:] != (height // 8, width // 8):
+            raise ValueError(f"vae: it made a latent of shape {list(latent.shape)} of a {width}x{height} picture; choose a Stable Diffusion 1.5 VAE (8x down)")
+        if not torch.isfinite(latent).all():
+            raise ValueError("vae: it made latents that are not finite (NaN or infinity); choose another VAE, or start ComfyUI with --fp32-vae")
+        # 16 blocks' tokens and the UNet's own activations for one picture
+        memory = 16000 * latent.shape[-1] * latent.shape[-2] * net.dtype.itemsize * net.config.block_out_channels[0] // 320
+        with host.on_device(net.patcher, memory) as device:
+            features = net.patcher.model.reference_features(latent.to(device, net.dtype), token.to(device, net.dtype), host.attention({}))
+            features = {path: host.keep(x) for path, x in features.items()}
+        return io.NodeOutput(Reference(features, host.keep(token), width, height, net.source))
+
+    @staticmethod
+    def token(net: ReferenceNet, picture: Image.Image, clip_vision: Any, clip_vision_output: Any) -> Tensor:
+        """The projected image embedding as one token `[1, 1, D]`."""
+        if (clip_vision is None) == (clip_vision_output is None):
+            raise ValueError("clip_vision: connect either clip_vision or clip_vision_output" + ("" if clip_vision is None else ", not both"))
+        if clip_vision_output is None:
+            square = clip_square(picture, getattr(clip_vision, "image_size", 224), squash=True)
+            clip_vision_output = clip_vision.encode_image(to_image(square), crop=False)
+        token = clip_vision_output["image_embeds"][:1].unsqueeze(1).float()
+        wanted = net.config.cross_attention_dim
+        if token.shape[-1] != wanted:
+            raise ValueError(f"clip_vision: its image embedding has {token.shape[-1]} numbers, {net.source} takes {wanted}; choose "
+                             + ("CLIP ViT-L/14 with projection (image_encoder of sd-image-variations)" if wanted == 768 else "the encoder that belongs to it"))
+        return token

@@ -1,0 +1,235 @@
+"""Nodes that make the clip: the published sampling loop, and the way to the host's own samplers."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..animate_core.sampling import DDIM, NOISE_ORDERS, SCHEDULERS, ddim_timesteps, draw_noise
+from ..animate_core.windows import SCHEDULES, Windows
+from .host_model import COND_KEY, AnimateModel, ClipSource
+from .host_sampler import ClipSampler, sample
+from .sockets import Pose, PoseSocket, Reference, ReferenceSocket, WindowsSocket, expect
+
+log = logging.getLogger(__name__)
+
+CATEGORY = "Marionette/sampling"
+
+
+def animate_model(model: Any) -> AnimateModel:
+    return expect(model.model, AnimateModel, "model", "Use Load Motion UNet: an ordinary Stable Diffusion MODEL has no motion modules and reads no reference.")
+
+
+def default_windows(model: AnimateModel) -> Windows:
+    return Windows(model.preset.window_length, model.preset.window_overlap)
+
+
+def check_fit(model: AnimateModel, reference: Any, pose: Any, frames: int, windows: Any) -> tuple[Reference, Pose, int, Windows]:
+    """Everything that can be wrong between the inputs, before anything long begins. Returns them, with the frame count."""
+    reference = expect(reference, Reference, "reference", "Use Encode Reference.")
+    pose = expect(pose, Pose, "pose", "Use Encode Pose.")
+    windows = default_windows(model) if windows is None else expect(windows, Windows, "windows", "Use Windows.")
+    config, net = model.config, model.diffusion_model
+    widths = {block.path: block.norm1.normalized_shape[0] for block in net.spatial_blocks()}
+    wrong = [path for path, width in widths.items() if path not in reference.features or reference.features[path].shape[-1] != width]
+    if wrong or len(widths) != len(reference.features):
+        first = wrong[0] if wrong else next(path for path in reference.features if path not in widths)
+        theirs = reference.features[first].shape[-1] if first in reference.features else "no"
+        raise ValueError(f"reference: the features of {reference.source} do not fit the MODEL ({first}: {theirs} channels, the MODEL has "
+                         f"{widths.get(first, 'no such block')}); load ReferenceNet and motion UNet of one model")
+    if reference.token.shape[-1] != config.cross_attention_dim:
+        raise ValueError(f"reference: its image token has {reference.token.shape[-1]} numbers, the MODEL takes {config.cross_attention_dim}")
+    if pose.features.shape[1] != config.block_out_channels[0]:
+        raise ValueError(f"pose: the features of {pose.source} have {pose.features.shape[1]} channels, the MODEL takes {config.block_out_channels[0]}; "
+                         "load the pose guider that belongs to it")
+    if (reference.width, reference.height) != (pose.width, pose.height):
+        raise ValueError(f"pose: it was encoded at {pose.width}x{pose.height} and the reference at {reference.width}x{reference.height}; "
+                         "set the same width and height in Encode Reference and Encode Pose")
+    have = pose.features.shape[0]
+    if frames > have:
+        raise ValueError(f"frames: {frames} asked for, but the pose has {have}; lower frames (0 takes all), or give more pose pictures")
+    frames = frames or have
+    if min(frames, windows.length) > config.motion_max_frames:
+        log.warning("windows: length %d is longer than the %d positions that this motion module was trained with; motion may suffer. "
+                    "Set the length of Windows to %d or less.", min(frames, windows.length), config.motion_max_frames, config.motion_max_frames)
+    return reference, pose, frames, windows
+
+
+def conditioning(reference: Reference, pose: Pose, windows: Windows) -> tuple[list, list]:
+    """CONDITIONING for the two halves; the unconditional one has a zero token and no reference, but the same poses."""
+    positive = [[reference.token, {COND_KEY: ClipSource(reference, pose, windows)}]]
+    negative = [[torch.zeros_like(reference.token), {COND_KEY: ClipSource(None, pose, windows)}]]
+    return positive, negative
+
+
+def empty_latent(pose: Pose, frames: int) -> Tensor:
+    return torch.zeros(frames, 4, pose.height // 8, pose.width // 8)
+
+
+def ddim_sigmas(model: Any, steps: int, denoise: float) -> Tensor:
+    """The host's sigmas at the published DDIM timesteps, and a final 0."""
+    timesteps = ddim_timesteps(steps, denoise)
+    sigmas = model.get_model_object("model_sampling").sigmas
+    return torch.cat([sigmas.cpu()[timesteps], torch.zeros(1)])
+
+
+def model_input() -> io.Model.Input:
+    return io.Model.Input("model", tooltip="From Load Motion UNet, through LoRA loaders if you like.")
+
+
+def clip_inputs() -> list[Any]:
+    return [
+        ReferenceSocket.Input("reference", tooltip="From Encode Reference."),
+        PoseSocket.Input("pose", tooltip="From Encode Pose, of the same width and height as the reference."),
+    ]
+
+
+def frames_input() -> io.Int.Input:
+    return io.Int.Input("frames", default=0, min=0, max=100000, tooltip="How many frames to make, from the first pose on; 0: one for each pose.")
+
+
+def windows_input() -> Any:
+    return WindowsSocket.Input("windows", optional=True, tooltip="How a long clip is cut. Without it: the length that the model was trained for, "
+                                                                 "shifted at every step, with pyramid weights.")
+
+
+class ContextWindows(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MarionetteWindows", display_name="Windows", category=CATEGORY,
+            description="How a clip longer than one window is cut and joined. Memory depends on the window's length, not on the clip's.",
+            search_aliases=["context windows", "context options", "long video", "sliding window", "context length"],
+            inputs=[
+                io.Int.Input("length", default=24, min=1, max=128, tooltip="Frames that are denoised together. Moore: 24, MusePose: 48. More needs more memory; "
+                                                                            "beyond the training length (32 and 128 positions) motion suffers."),
+                io.Int.Input("overlap", default=4, min=0, max=127, tooltip="Frames that neighbouring windows share; less than the length."),
+                io.Int.Input("stride", default=1, min=1, max=8, advanced=True,
+                             tooltip="Only for the published schedule: adds windows over every 2nd, 4th ... frame up to this number of rounds."),
+                io.Combo.Input("schedule", options=list(SCHEDULES), default=SCHEDULES[0],
+                               tooltip="shifted: joints move at every step, so that no seam stays. published: the reference implementation's, the same at every step."),
+                io.Combo.Input("weights", options=["pyramid", "flat"], default="pyramid",
+                               tooltip="How overlapping predictions are averaged. pyramid: a window counts most in its middle. flat: the reference implementation's."),
+                io.Boolean.Input("closed_loop", default=False, tooltip="Windows run over the clip's end to its start, for clips that loop. "
+                                                                       "The reference implementation does so always, and mixes the last frames with the first."),
+            ],
+            outputs=[WindowsSocket.Output("windows", display_name="WINDOWS", tooltip="For Multi-Frame Sampler or Animate Conditioning.")],
+        )
+
+    @classmethod
+    def execute(cls, length: int, overlap: int, stride: int = 1, schedule: str = SCHEDULES[0], weights: str = "pyramid",
+                closed_loop: bool = False) -> io.NodeOutput:
+        return io.NodeOutput(Windows(length, overlap, stride, schedule, weights, closed_loop))
+
+
+class MultiFrameSampler(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MarionetteMultiFrameSampler", display_name="Multi-Frame Sampler", category=CATEGORY,
+            description="Makes the clip with the published sampling loop. Decode its LATENT with VAE Decode. Needs the diffusers package.",
+            search_aliases=["animate anyone sampler", "ksampler", "video sampler", "animate"],
+            inputs=[
+                model_input(),
+                *clip_inputs(),
+                io.Int.Input("seed", default=42, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
+                             tooltip="Noise is drawn on the CPU, so a seed gives the same clip on every device."),
+                io.Int.Input("steps", default=25, min=1, max=1000, tooltip="Denoising steps. 20 to 30 were published."),
+                io.Float.Input("cfg", default=3.5, min=0.0, max=30.0, step=0.1, round=0.01,
+                               tooltip="Guidance: how closely to follow the reference. 3.5 was published. At 1 or below the unconditional half is left out: "
+                                       "twice as fast, less faithful."),
+                io.Combo.Input("scheduler", options=list(SCHEDULERS), default=DDIM,
+                               tooltip="DDIM is what was published. LCM is for models distilled for few steps."),
+                frames_input(),
+                io.Float.Input("denoise", default=1.0, min=0.01, max=1.0, step=0.01,
+                               tooltip="Below 1 starts from the given latent instead of noise, and keeps more of it the lower it is."),
+                io.Combo.Input("noise", options=list(NOISE_ORDERS), default=NOISE_ORDERS[0], advanced=True,
+                               tooltip="published: a seed means what it means in the reference implementation. ComfyUI: what it means in KSampler."),
+                windows_input(),
+                io.Latent.Input("latent", optional=True, tooltip="A clip to start from, with denoise below 1: one latent a frame."),
+            ],
+            outputs=[io.Latent.Output("latent", display_name="LATENT", tooltip="One latent a frame [frames, 4, h, w], for VAE Decode.")],
+        )
+
+    @classmethod
+    def execute(cls, model: Any, reference: Any, pose: Any, seed: int, steps: int, cfg: float, scheduler: str = DDIM, frames: int = 0,
+                denoise: float = 1.0, noise: str = NOISE_ORDERS[0], windows: Any = None, latent: dict[str, Any] | None = None) -> io.NodeOutput:
+        if importlib.util.find_spec("diffusers") is None:
+            raise ImportError("Multi-Frame Sampler needs the Python package diffusers, which is not installed: run 'pip install diffusers' in ComfyUI's "
+                              "environment. Without it, use Animate Conditioning with KSampler")
+        animate = animate_model(model)
+        if "context_handler" in model.model_options:
+            raise ValueError("model: it has ComfyUI's Context Windows on it, which Multi-Frame Sampler does not use; remove that node and "
+                             "connect Marionette's Windows, or sample with Animate Conditioning and KSampler")
+        reference, pose, frames, windows = check_fit(animate, reference, pose, frames, windows)
+        start = cls.start_latent(latent, pose, frames, denoise)
+        sigmas = ddim_sigmas(model, steps, denoise)
+        initial = draw_noise(seed, frames, pose.height // 8, pose.width // 8, order=noise)
+        positive, negative = conditioning(reference, pose, windows)
+        samples = sample(model, positive, negative, initial, start, sigmas, cfg, seed, ClipSampler(scheduler, steps, denoise, windows))
+        return io.NodeOutput({"samples": samples})
+
+    @staticmethod
+    def start_latent(latent: dict[str, Any] | None, pose: Pose, frames: int, denoise: float) -> Tensor:
+        if latent is None:
+            if denoise < 1.0:
+                raise ValueError(f"denoise: {denoise:g} needs a latent to start from; connect one, or set denoise to 1")
+            return empty_latent(pose, frames)
+        if "noise_mask" in latent:
+            raise ValueError("latent: it has a noise mask, which Multi-Frame Sampler does not use; sample with Animate Conditioning and KSampler")
+        samples, wanted = latent["samples"], (frames, 4, pose.height // 8, pose.width // 8)
+        if tuple(samples.shape) != wanted:
+            raise ValueError(f"latent: its shape is {tuple(samples.shape)} and the clip's {wanted} (frames, channels, height / 8, width / 8); "
+                             "encode as many frames of the same size as the pose has")
+        return samples
+
+
+class AnimateConditioning(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MarionetteAnimateConditioning", display_name="Animate Conditioning", category=CATEGORY,
+            description="Prepares the clip for ComfyUI's own samplers: connect all four outputs to KSampler or SamplerCustomAdvanced. "
+                        "The published way there is sampler euler or ddim, scheduler sgm_uniform, cfg 3.5, or Animate Sigmas.",
+            search_aliases=["animate anyone ksampler", "apply reference", "apply pose", "animate anyone conditioning"],
+            inputs=[model_input(), *clip_inputs(), frames_input(), windows_input()],
+            outputs=[
+                io.Model.Output("model", display_name="MODEL", tooltip="The MODEL, checked against reference and pose."),
+                io.Conditioning.Output("positive", display_name="positive", tooltip="With the reference."),
+                io.Conditioning.Output("negative", display_name="negative", tooltip="Without the reference, with the same poses."),
+                io.Latent.Output("latent", display_name="LATENT", tooltip="An empty clip of the right size, one latent a frame."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model: Any, reference: Any, pose: Any, frames: int = 0, windows: Any = None) -> io.NodeOutput:
+        reference, pose, frames, windows = check_fit(animate_model(model), reference, pose, frames, windows)
+        positive, negative = conditioning(reference, pose, windows)
+        return io.NodeOutput(model, positive, negative, {"samples": empty_latent(pose, frames)})
+
+
+class AnimateSigmas(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MarionetteAnimateSigmas", display_name="Animate Sigmas", category=CATEGORY,
+            description="The sigmas of the published DDIM timesteps, for SamplerCustomAdvanced with sampler euler or ddim.",
+            search_aliases=["sigmas", "ddim", "trailing", "animate anyone scheduler"],
+            inputs=[
+                io.Model.Input("model", tooltip="From Load Motion UNet or Animate Conditioning; its family decides the noise schedule."),
+                io.Int.Input("steps", default=25, min=1, max=1000, tooltip="Denoising steps. Where they divide 1000 (20, 25, 40, 50), euler equals the "
+                                                                            "published DDIM."),
+                io.Float.Input("denoise", default=1.0, min=0.01, max=1.0, step=0.01, tooltip="Below 1: only the last steps, for a clip to start from."),
+            ],
+            outputs=[io.Sigmas.Output("sigmas", display_name="SIGMAS", tooltip="For SamplerCustomAdvanced.")],
+        )
+
+    @classmethod
+    def execute(cls, model: Any, steps: int, denoise: float = 1.0) -> io.NodeOutput:
+        animate_model(model)
+        return io.NodeOutput(ddim_sigmas(model, steps, denoise))

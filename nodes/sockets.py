@@ -1,0 +1,88 @@
+"""Our socket types, each with the object that travels over it, and the checks that a consumer makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..animate_core.unet import UNetConfig
+
+ReferenceNetSocket = io.Custom("REFERENCE_NET")
+PoseGuiderSocket = io.Custom("POSE_GUIDER")
+ReferenceSocket = io.Custom("REFERENCE")
+PoseSocket = io.Custom("POSE")
+WindowsSocket = io.Custom("WINDOWS")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network under the host's memory management: its patcher, the dtype that it computes in, the file's name."""
+
+    patcher: Any
+    dtype: torch.dtype
+    source: str
+
+
+@dataclass(frozen=True)
+class ReferenceNet(Network):
+    config: UNetConfig
+
+
+@dataclass(frozen=True)
+class PoseGuider(Network):
+    out_channels: int
+
+
+@dataclass(frozen=True)
+class Reference:
+    """features: block path -> `[1, N, C]`; token `[1, 1, D]`; size of the picture in pixels. Tensors off the GPU."""
+
+    features: dict[str, Tensor]
+    token: Tensor
+    width: int
+    height: int
+    source: str
+
+
+@dataclass(frozen=True)
+class Pose:
+    """features `[F, C, height / 8, width / 8]`, off the GPU."""
+
+    features: Tensor
+    width: int
+    height: int
+    source: str
+
+
+def expect(value: Any, kind: type[T], name: str, remedy: str) -> T:
+    """The value, if it is what this pack's node puts on that socket. Another pack may use the same socket name."""
+    if not isinstance(value, kind):
+        raise ValueError(f"{name}: this is no {kind.__name__} of Marionette but a {type(value).__name__}. {remedy}")
+    return value
+
+
+def check_size(width: int, height: int) -> None:
+    for name, value in (("width", width), ("height", height)):
+        if value < 64 or value % 8:
+            raise ValueError(f"{name}: {value} is no multiple of 8 from 64 up; the nearest is {max(64, round(value / 8) * 8)}")
+
+
+def check_images(images: Any, name: str) -> Tensor:
+    """`[F, H, W, 3]` in [0, 1]; raises ValueError for anything else."""
+    if not isinstance(images, Tensor) or images.ndim != 4:
+        raise ValueError(f"{name}: an IMAGE batch [frames, height, width, 3] is wanted")
+    if images.shape[0] == 0:
+        raise ValueError(f"{name}: the batch holds no frames; connect at least one image")
+    if images.shape[-1] != 3:
+        channels = {1: "one channel (a mask or greyscale): convert it to RGB", 4: "an alpha channel: composite it over a background, "
+                    "or take the RGB output of Load Image"}.get(images.shape[-1], f"{images.shape[-1]} channels: convert it to RGB")
+        raise ValueError(f"{name}: the image has {channels}")
+    if not torch.isfinite(images).all():
+        raise ValueError(f"{name}: the image has values that are not finite (NaN or infinity); repair the node that made it")
+    return images

@@ -1,0 +1,143 @@
+"""Small networks with random weights, and their files, as a user would have them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from animate_core.pose_guider import PoseGuider
+from animate_core.unet import UNet, UNetConfig
+from tests.parity.recipe import recipe_state_dict
+
+CHANNELS = (32, 64, 96, 96)
+POSE_CHANNELS = (8, 16, 24, 32)
+TOKEN = 32
+SEED = 7
+
+FULL_CHANNELS = (320, 640, 1280, 1280)
+FULL_POSE_CHANNELS = (16, 32, 96, 256)
+FULL_TOKEN = 768
+
+
+def shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(value.shape) for key, value in module.state_dict().items()}
+
+
+def reference_shapes(channels: Sequence[int] = CHANNELS, token: int = TOKEN) -> dict[str, tuple[int, ...]]:
+    config = UNetConfig(out_channels=None, block_out_channels=tuple(channels), cross_attention_dim=token)
+    return shapes(UNet(config, device="meta"))
+
+
+def denoiser_shapes(channels: Sequence[int] = CHANNELS, token: int = TOKEN) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+    """Shapes of the spatial layers and of the motion modules, which are published as two files."""
+    config = UNetConfig(block_out_channels=tuple(channels), cross_attention_dim=token, motion=True)
+    every = shapes(UNet(config, device="meta"))
+    motion = {key: shape for key, shape in every.items() if "motion_modules" in key}
+    return {key: shape for key, shape in every.items() if key not in motion}, motion
+
+
+def pose_shapes(widths: Sequence[int] = POSE_CHANNELS, out: int = CHANNELS[0]) -> dict[str, tuple[int, ...]]:
+    return shapes(PoseGuider(widths, out, device="meta"))
+
+
+def small_family(seed: int = SEED, channels: Sequence[int] = CHANNELS, token: int = TOKEN) -> dict[str, dict[str, Tensor]]:
+    """The four files of a family by module name, weights by the recipe."""
+    denoiser, motion = denoiser_shapes(channels, token)
+    wanted = {"reference_unet": reference_shapes(channels, token), "denoising_unet": denoiser, "motion_module": motion,
+              "pose_guider": pose_shapes(out=channels[0])}
+    return {module: recipe_state_dict(seed, module, all_shapes) for module, all_shapes in wanted.items()}
+
+
+def write_family(folder: Path, family: Mapping[str, Mapping[str, Tensor]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for module, weights in family.items():
+        save_file(dict(weights), folder / f"{module}.safetensors")
+
+
+def write_clip_vision(folder: Path, projection: int = TOKEN, hidden: int = 64, layers: int = 2, heads: int = 4, patch: int = 32,
+                      dtype: torch.dtype = torch.float32, seed: int = SEED) -> None:
+    """A Hugging Face folder with a random image encoder, its embeddings far enough apart to matter."""
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    config = CLIPVisionConfig(hidden_size=hidden, intermediate_size=4 * hidden, num_hidden_layers=layers, num_attention_heads=heads,
+                              patch_size=patch, image_size=224, projection_dim=projection, hidden_act="quick_gelu")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = CLIPVisionModelWithProjection(config)
+    weights = dict(model.state_dict())
+    weights["visual_projection.weight"] = weights["visual_projection.weight"] * (1.0 / 0.02 / hidden**0.5)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({key: value.to(dtype).contiguous() for key, value in weights.items() if value.is_floating_point()}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"architectures": ["CLIPVisionModelWithProjection"], **config.to_dict()}), encoding="utf-8")
+
+
+def tiny_vae(latent_channels: int = 4, seed: int = SEED) -> dict[str, Tensor]:
+    """A VAE of the shape that the host knows as TAESD, its weights random but of a scale that keeps pictures varied.
+
+    vae_scale is SD 1.5's factor, so that latents have the magnitude that a real VAE's have.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    weights: dict[str, Tensor] = {"vae_scale": torch.tensor(0.18215), "vae_shift": torch.tensor(0.0)}
+
+    def conv(path: str, inside: int, outside: int, bias: bool = True, gain: float = 1.0) -> None:
+        weights[f"{path}.weight"] = torch.randn(outside, inside, 3, 3, generator=generator) * gain / (9 * inside) ** 0.5
+        if bias:
+            weights[f"{path}.bias"] = torch.zeros(outside)
+
+    def block(path: str) -> None:
+        # three convolutions beside an identity: a small gain keeps the deviation from growing block by block
+        for layer in (0, 2, 4):
+            conv(f"{path}.conv.{layer}", 64, 64, gain=0.7)
+
+    conv("taesd_encoder.0", 3, 64, gain=2.0)
+    for layer in range(1, 14):
+        if layer in (2, 6, 10):
+            conv(f"taesd_encoder.{layer}", 64, 64, bias=False)
+        else:
+            block(f"taesd_encoder.{layer}")
+    conv("taesd_encoder.14", 64, latent_channels)
+    conv("taesd_decoder.1", latent_channels, 64, gain=1.4)
+    for layer in range(3, 19):
+        if layer in (7, 12, 17):
+            conv(f"taesd_decoder.{layer}", 64, 64, bias=False)
+        elif layer not in (6, 11, 16):
+            block(f"taesd_decoder.{layer}")
+    conv("taesd_decoder.19", 64, 3, gain=0.7)
+    weights["taesd_decoder.19.bias"] = torch.full((3,), 0.5)
+    return weights
+
+
+def lora_file(path: Path, rank: int = 2, seed: int = SEED) -> None:
+    """A LoRA in the form that SD 1.5's trainers write, for the query projections of the first level."""
+    generator = torch.Generator().manual_seed(seed)
+    width, weights = CHANNELS[0], {}
+    for layer in (0, 1):
+        name = f"lora_unet_down_blocks_0_attentions_{layer}_transformer_blocks_0_attn1_to_out_0"
+        weights[f"{name}.lora_down.weight"] = torch.randn(rank, width, generator=generator)
+        weights[f"{name}.lora_up.weight"] = torch.randn(width, rank, generator=generator)
+        weights[f"{name}.alpha"] = torch.tensor(float(rank))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(weights, path)
+
+
+def random_fp16(all_shapes: Mapping[str, Sequence[int]], seed: int = SEED) -> dict[str, Tensor]:
+    """Quick weights for full-size files: pieces of one block of normal numbers, scaled by fan-in; norms at one, biases at zero."""
+    block = torch.randn(2**24, generator=torch.Generator().manual_seed(seed)).half()
+    weights, place = {}, 0
+    for key, shape in all_shapes.items():
+        if key.endswith(".pe"):
+            weights[key] = recipe_state_dict(seed, "motion_module", {key: shape})[key]
+        elif len(shape) == 1:
+            weights[key] = torch.ones(tuple(shape)).half() if key.endswith("weight") else torch.zeros(tuple(shape)).half()
+        else:
+            count = torch.Size(shape).numel()
+            place = (place + 7919) % block.numel()
+            rolled = torch.cat([block[place:], block[:place]])
+            values = rolled.repeat(-(-count // block.numel()))[:count]
+            weights[key] = (values * (0.7 / torch.Size(shape[1:]).numel() ** 0.5)).view(tuple(shape))
+    return weights
