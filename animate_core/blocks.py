@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,12 @@ Attention = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 
 # CUDA's fused kernels put the batch into a grid dimension of 65,535.
 SDPA_MAX_BATCH = 32768
+
+# Measured on CPUs: from here on channels-last saves the copies between pictures and tokens; below it, oneDNN would spend
+# up to half of a convolution on reordering its weights, and bf16 group norms are several times slower.
+CPU_CHANNELS_LAST_PIXELS = 1024
+# Numbers in the widest tensor of a feed-forward layer on CPUs, which then stays in the cache (and in the allocator's heap).
+CPU_FEED_FORWARD_NUMBERS = 1 << 22
 
 
 def sdpa(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
@@ -77,6 +83,14 @@ def group_norm(norm: nn.Module, x: Tensor, frames: int, over_frames: bool) -> Te
     return norm(clip).transpose(1, 2).flatten(0, 1)
 
 
+def cpu_layout(x: Tensor) -> Tensor:
+    """Pictures `[rows, C, h, w]` in the memory layout that suits their size on CPUs; on GPUs the host's own setting decides."""
+    if x.device.type != "cpu":
+        return x
+    large = x.shape[-2] * x.shape[-1] >= CPU_CHANNELS_LAST_PIXELS
+    return x.contiguous(memory_format=torch.channels_last if large else torch.contiguous_format)
+
+
 class ResnetBlock(nn.Module):
     """conv2(SiLU(norm2(conv1(SiLU(norm1(x))) + time))) + shortcut(x)."""
 
@@ -95,9 +109,9 @@ class ResnetBlock(nn.Module):
             self.conv_shortcut = operations.Conv2d(in_channels, out_channels, 1, **kw)
 
     def forward(self, x: Tensor, run: Run) -> Tensor:
-        h = F.silu(group_norm(self.norm1, x, run.frames, self.norm_over_frames))
+        h = F.silu(group_norm(self.norm1, x, run.frames, self.norm_over_frames), inplace=True)
         h = self.conv1(h) + run.per_row(run.time[self.path])
-        h = F.silu(group_norm(self.norm2, h, run.frames, self.norm_over_frames))
+        h = F.silu(group_norm(self.norm2, h, run.frames, self.norm_over_frames), inplace=True)
         h = self.conv2(h)
         return h + (x if self.conv_shortcut is None else self.conv_shortcut(x))
 
@@ -108,7 +122,7 @@ class Downsample(nn.Module):
         self.conv = operations.Conv2d(channels, channels, 3, stride=2, padding=1, **kw)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)
+        return cpu_layout(self.conv(x))
 
 
 class Upsample(nn.Module):
@@ -117,7 +131,7 @@ class Upsample(nn.Module):
         self.conv = operations.Conv2d(channels, channels, 3, padding=1, **kw)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        return self.conv(F.interpolate(x, size=size, mode="nearest"))
+        return self.conv(cpu_layout(F.interpolate(x, size=size, mode="nearest")))
 
 
 class SelfOrCrossAttention(nn.Module):
@@ -157,7 +171,12 @@ class FeedForward(nn.Module):
         ])
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net[2](self.net[0](x))
+        """`[B, N, C]` -> the same; token by token, on CPUs some of them at a time."""
+        batch, tokens, channels = x.shape
+        x = x.reshape(batch * tokens, channels)
+        part = max(1, CPU_FEED_FORWARD_NUMBERS // (8 * channels)) if x.device.type == "cpu" else x.shape[0]
+        y = torch.cat([self.net[2](self.net[0](p)) for p in x.split(part)])
+        return y.unflatten(0, (batch, tokens))
 
 
 class SpatialBlock(nn.Module):
@@ -218,14 +237,18 @@ class SpatialTransformer(nn.Module):
         self.transformer_blocks = nn.ModuleList([block])
         self.proj_out = operations.Conv2d(channels, channels, 1, **kw)
 
+    @property
+    def block(self) -> SpatialBlock:
+        return cast(SpatialBlock, self.transformer_blocks[0])
+
     def tokens(self, x: Tensor) -> Tensor:
         return self.proj_in(self.norm(x)).permute(0, 2, 3, 1).flatten(1, 2)
 
     def forward(self, x: Tensor, run: Run) -> Tensor:
-        y = self.transformer_blocks[0](self.tokens(x), run)
+        y = self.block(self.tokens(x), run)
         y = y.unflatten(1, x.shape[-2:]).permute(0, 3, 1, 2)
         return x + self.proj_out(y)
 
     def last_features(self, x: Tensor) -> Tensor:
         """Only what the ReferenceNet's last block leaves behind: its first norm's output `[rows, N, C]`."""
-        return self.transformer_blocks[0].norm1(self.tokens(x))
+        return self.block.norm1(self.tokens(x))

@@ -7,7 +7,7 @@ module normalises over frames and gives other numbers).
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,9 +28,10 @@ def position_table(frames: int, channels: int, device: torch.device | str | None
 class PositionEncoding(nn.Module):
     """Holds the published table `pe` `[1, max_frames, C]`; windows longer than it are given the formula's values."""
 
+    pe: Tensor
+
     def __init__(self, channels: int, max_frames: int, device: torch.device | str | None) -> None:
         super().__init__()
-        self.pe: Tensor
         self.register_buffer("pe", position_table(max_frames, channels, device).unsqueeze(0))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -59,7 +60,7 @@ class TemporalBlock(nn.Module):
     def forward(self, x: Tensor, run: Run) -> Tensor:
         """`[B, F, C]` -> the same."""
         for attention, norm in zip(self.attention_blocks, self.norms, strict=True):
-            n = attention.pos_encoder(norm(x))
+            n = cast(TemporalAttention, attention).pos_encoder(norm(x))
             x = x + attention(n, n, run.attention)
         return x + self.ff(self.ff_norm(x))
 
@@ -77,8 +78,8 @@ class TemporalTransformer(nn.Module):
         y = self.norm(x).unflatten(0, (-1, run.frames))  # [clips, F, C, h, w]
         y = y.permute(0, 3, 4, 1, 2).flatten(0, 2)  # [(clips h w), F, C]
         y = self.proj_out(self.transformer_blocks[0](self.proj_in(y), run))
-        y = y.unflatten(0, (-1, h, w)).permute(0, 3, 4, 1, 2).flatten(0, 1)
-        return x + y
+        y = y.unflatten(0, (-1, h, w)).permute(0, 3, 4, 1, 2)
+        return (x.unflatten(0, (-1, run.frames)) + y).flatten(0, 1)
 
 
 class MotionModule(nn.Module):

@@ -91,9 +91,9 @@ def on_device(patcher: Any, memory: int) -> Iterator[torch.device]:
         mm.unload_model_and_clones(patcher)
 
 
-def keep(x: Tensor) -> Tensor:
-    """Moves what a node gives out to where the host keeps outputs."""
-    return x.to(mm.intermediate_device())
+def output_device() -> torch.device:
+    """Where the host keeps what nodes give out: off the GPU, unless the user said otherwise."""
+    return mm.intermediate_device()
 
 
 def attention(transformer_options: dict[str, Any]) -> Attention:

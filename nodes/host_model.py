@@ -96,7 +96,10 @@ class AnimateModelConfig(comfy.supported_models_base.BASE):
     def __init__(self, config: UNetConfig, preset: FamilyPreset) -> None:
         super().__init__({"config": config})
         self.sampling_settings = {
-            "beta_schedule": HOST_BETA_SCHEDULES[preset.beta_schedule], "linear_start": BETA_START, "linear_end": BETA_END, "zsnr": preset.zero_snr,
+            "beta_schedule": HOST_BETA_SCHEDULES[preset.beta_schedule],
+            "linear_start": BETA_START,
+            "linear_end": BETA_END,
+            "zsnr": preset.zero_snr,
         }
         # the host's unit is an SD 1.5 UNet, 320 channels at the latent's size
         self.memory_usage_factor = config.block_out_channels[0] / 320
@@ -117,11 +120,13 @@ class AnimateModel(comfy.model_base.BaseModel):
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
         source: ClipSource | None = kwargs.get(COND_KEY)
         if source is None:
-            raise ValueError(f"{kwargs.get('prompt_type', 'conditioning')}: this CONDITIONING has no reference and pose. An Animate Anyone MODEL "
+            raise ValueError(f"{kwargs.get('prompt_type', 'conditioning')}: this CONDITIONING has no reference and pose. An Animate "
+                             "Anyone MODEL "
                              "is sampled with the positive and negative of Animate Conditioning")
         noise = kwargs["noise"]
         if noise.shape[0] > source.pose.features.shape[0]:
-            raise ValueError(f"latent_image: {noise.shape[0]} frames, but the pose has {source.pose.features.shape[0]}; use the LATENT of Animate Conditioning")
+            raise ValueError(f"latent_image: {noise.shape[0]} frames, but the pose has {source.pose.features.shape[0]}; use the LATENT "
+                             "of Animate Conditioning")
         if noise.shape[-2:] != source.pose.features.shape[-2:]:
             raise ValueError(f"latent_image: {noise.shape[-1] * 8}x{noise.shape[-2] * 8} pixels, but the pose was encoded at "
                              f"{source.pose.width}x{source.pose.height}; use the LATENT of Animate Conditioning")
@@ -153,12 +158,14 @@ class AnimateModel(comfy.model_base.BaseModel):
     def _apply_model(self, x: Tensor, t: Tensor, c_concat: Any = None, c_crossattn: Any = None, control: Any = None,
                      transformer_options: dict[str, Any] | None = None, **kwargs: Any) -> Tensor:
         if control is not None:
-            raise ValueError("positive: ControlNet does not work on an Animate Anyone MODEL, whose pose guider does its work; remove Apply ControlNet")
+            raise ValueError("positive: ControlNet does not work on an Animate Anyone MODEL, whose pose guider does its work; remove "
+                             "Apply ControlNet")
         options = transformer_options or {}
         step = 0
         if "sample_sigmas" in options:
             step = int((options["sample_sigmas"].to(t) - t[0]).abs().argmin())
-        output = self.predict(self.model_sampling.calculate_input(t, x), self.model_sampling.timestep(t).float(), kwargs[COND_KEY], options, step)
+        timestep = self.model_sampling.timestep(t).float()
+        output = self.predict(self.model_sampling.calculate_input(t, x), timestep, kwargs[COND_KEY], options, step)
         return self.model_sampling.calculate_denoised(t, output.float(), x)
 
     def predict(self, x: Tensor, timestep: Tensor, clips: list[ClipState], transformer_options: dict[str, Any], step: int,
@@ -169,7 +176,8 @@ class AnimateModel(comfy.model_base.BaseModel):
         frames = clips[0].frames or range(count)
         if len(frames) != count or x.shape[-2:] != clips[0].pose.shape[-2:]:
             raise ValueError(f"latent: {count} frames of {x.shape[-1]}x{x.shape[-2]} do not fit the pose "
-                             f"({len(frames)} frames of {clips[0].pose.shape[-1]}x{clips[0].pose.shape[-2]}); area conditioning is not supported")
+                             f"({len(frames)} frames of {clips[0].pose.shape[-1]}x{clips[0].pose.shape[-2]}); area conditioning is not "
+                             "supported")
         time = self.diffusion_model.time_projections(timestep[::count], dtype)
         conditioning = [clip.conditioning for clip in clips]
         shared = all(clip.pose is clips[0].pose for clip in clips)

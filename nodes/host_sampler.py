@@ -37,7 +37,8 @@ class ClipSampler(comfy.samplers.Sampler):
 
         def run(x: Tensor, timestep: Tensor, step: int, clips: list[ClipState], cond_or_uncond: list[int]) -> Tensor:
             call = {**options, "cond_or_uncond": cond_or_uncond, "sigmas": sigmas[step:step + 1]}
-            return model.predict_with_wrappers(x.repeat(len(clips), 1, 1, 1), timestep.expand(len(clips) * frames), clips, call, step, progress.window)
+            batch, timesteps = x.repeat(len(clips), 1, 1, 1), timestep.expand(len(clips) * frames)
+            return model.predict_with_wrappers(batch, timesteps, clips, call, step, progress.window)
 
         def predict(x: Tensor, timestep: Tensor, step: int) -> tuple[Tensor | None, Tensor]:
             if not guided:
@@ -57,7 +58,8 @@ class ClipSampler(comfy.samplers.Sampler):
         return needed * 1.5 < guider.model_patcher.get_free_memory(guider.model_patcher.load_device)
 
 
-def sample(model: Any, positive: Any, negative: Any, noise: Tensor, latent: Tensor, sigmas: Tensor, cfg: float, seed: int, sampler: ClipSampler) -> Tensor:
+def sample(model: Any, positive: Any, negative: Any, noise: Tensor, latent: Tensor, sigmas: Tensor, cfg: float, seed: int,
+           sampler: ClipSampler) -> Tensor:
     """Latents `[F, 4, h, w]` as the host passes them about (unscaled), on the device for outputs."""
     guider = comfy.samplers.CFGGuider(model)
     guider.set_conds(positive, negative)

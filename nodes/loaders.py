@@ -44,7 +44,8 @@ def weight_dtype_input() -> io.Combo.Input:
 def family_input() -> io.Combo.Input:
     return io.Combo.Input(
         "family", options=[AUTO, *FAMILY_NAMES], default=AUTO, advanced=True,
-        tooltip="Whose weights these are: sets the noise schedule and the default windows. auto: MusePose by its 128 positions, else Moore.")
+        tooltip="Whose weights these are: sets the noise schedule and the default windows. auto: MusePose by its 128 positions, else "
+                "Moore.")
 
 
 def load_reference_net(path: str, weight_dtype: str) -> ReferenceNet:
@@ -122,7 +123,8 @@ class LoadMotionUNet(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteLoadMotionUNet", display_name="Load Motion UNet", category=CATEGORY,
-            description="Loads the denoising UNet with its motion modules as an ordinary MODEL: LoRA, torch.compile and every sampler take it. "
+            description="Loads the denoising UNet with its motion modules as an ordinary MODEL: LoRA, torch.compile and every sampler "
+                        "take it. "
                         "A Stable Diffusion 1.5 base is not needed.",
             search_aliases=["denoising unet", "denoising_unet", "motion module", "animatediff", "animate anyone", "musepose"],
             inputs=[
@@ -174,11 +176,13 @@ class LoadClipVision(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteLoadClipVision", display_name="Load CLIP Vision (any size)", category=CATEGORY,
-            description="Loads a CLIP image encoder in Hugging Face's format as an ordinary CLIP_VISION, of any size, from a file or a folder with "
+            description="Loads a CLIP image encoder in Hugging Face's format as an ordinary CLIP_VISION, of any size, from a file or a "
+                        "folder with "
                         "config.json. For the published image_encoder, ComfyUI's own Load CLIP Vision serves as well.",
             search_aliases=["image encoder", "image_encoder", "clip vision", "sd-image-variations"],
             inputs=[io.Combo.Input("file", options=clip_vision_choices(),
-                                   tooltip="A file or Hugging Face folder in models/clip_vision: image_encoder of sd-image-variations-diffusers "
+                                   tooltip="A file or Hugging Face folder in models/clip_vision: image_encoder of "
+                                           "sd-image-variations-diffusers "
                                            "(ViT-L/14 with projection) for the published models.")],
             outputs=[io.ClipVision.Output("clip_vision", display_name="CLIP_VISION", tooltip="For Encode Reference.")],
         )
@@ -232,7 +236,8 @@ def find_parts(folder: str) -> dict[str, str]:
             if len(fitting) > 1:
                 raise CheckpointError(f"folder: {where} holds no CLIP image encoder, and several in models/clip_vision would fit: "
                                       f"{', '.join(fitting[:5])}. Put the model's own into the folder, or use the single loaders")
-            paths.update({"CLIP image encoder": clip_vision_path(choice) for choice in fitting})
+            if fitting:
+                paths["CLIP image encoder"] = clip_vision_path(fitting[0])
     missing = [part for part in WANTED if part not in paths and not (part == "motion module" and merged)]
     if missing:
         seen = f" Found besides: {'; '.join(others)}." if others else ""
@@ -247,12 +252,14 @@ class LoadAnimateAnyone(io.ComfyNode):
         folders = sorted({os.path.dirname(f).replace(os.sep, "/") for f in model_files()} - {""})
         return io.Schema(
             node_id="MarionetteLoadAnimateAnyone", display_name="Load Animate Anyone", category=CATEGORY,
-            description="Loads a whole model at once: finds denoising UNet, motion module, ReferenceNet, pose guider and image encoder by what "
+            description="Loads a whole model at once: finds denoising UNet, motion module, ReferenceNet, pose guider and image encoder "
+                        "by what "
                         "the files are, whatever they are called.",
             search_aliases=["animate anyone", "moore", "musepose", "load all"],
             inputs=[
                 io.Combo.Input("folder", options=[ALL_FOLDERS, *folders], default=ALL_FOLDERS,
-                               tooltip=f"A folder in models/{host.MODEL_FOLDER} with the files of one model. The image encoder may also be the only "
+                               tooltip=f"A folder in models/{host.MODEL_FOLDER} with the files of one model. The image encoder may also "
+                                       "be the only "
                                        "one in models/clip_vision."),
                 family_input(),
                 weight_dtype_input(),

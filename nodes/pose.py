@@ -21,11 +21,13 @@ class EncodePose(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteEncodePose", display_name="Encode Pose", category=CATEGORY,
-            description="Turns a clip of skeleton pictures into guidance for the motion UNet, frame by frame. One pose picture gives one frame.",
+            description="Turns a clip of skeleton pictures into guidance for the motion UNet, frame by frame. One pose picture gives "
+                        "one frame.",
             search_aliases=["pose video", "skeleton", "dwpose", "openpose", "pose guider", "animate anyone"],
             inputs=[
                 PoseGuiderSocket.Input("pose_guider", tooltip="From Load Pose Guider."),
-                io.Image.Input("images", tooltip="Skeleton pictures, a frame each, on black: DWPose with face in RGB colours for Moore's weights; "
+                io.Image.Input("images", tooltip="Skeleton pictures, a frame each, on black: DWPose with face in RGB colours for "
+                                                 "Moore's weights; "
                                                  "without face and with red and blue swapped for MusePose's."),
                 *size_inputs(),
                 fit_input("the pose video"),
@@ -40,15 +42,12 @@ class EncodePose(io.ComfyNode):
         images = check_images(images, "images")
         frames = images.shape[0]
         progress = host.FrameProgress(frames)
-        features = None
+        features = torch.empty(frames, guider.out_channels, height // 8, width // 8, dtype=guider.dtype, device=host.output_device())
         # the widest moment: 16 channels in and out at full size
         memory = FRAMES_AT_ONCE * 48 * width * height * guider.dtype.itemsize
         with host.on_device(guider.patcher, memory) as device:
             for start in range(0, frames, FRAMES_AT_ONCE):
                 chunk = [pose_input(to_picture(image), width, height, fit) for image in images[start:start + FRAMES_AT_ONCE]]
-                out = host.keep(guider.patcher.model(torch.cat(chunk).to(device, guider.dtype)))
-                if features is None:
-                    features = torch.empty((frames, *out.shape[1:]), dtype=out.dtype, device=out.device)
-                features[start:start + len(chunk)] = out
+                features[start:start + len(chunk)] = guider.patcher.model(torch.cat(chunk).to(device, guider.dtype))
                 progress.update(len(chunk))
         return io.NodeOutput(Pose(features, width, height, guider.source))

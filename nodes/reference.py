@@ -30,7 +30,8 @@ def to_image(picture: Image.Image) -> Tensor:
 
 def size_inputs() -> list[Any]:
     return [
-        io.Int.Input("width", default=512, min=64, max=4096, step=8, tooltip="Width of the clip in pixels, a multiple of 8. Models were trained at 512 to 768."),
+        io.Int.Input("width", default=512, min=64, max=4096, step=8, tooltip="Width of the clip in pixels, a multiple of 8. Models were "
+                                                                             "trained at 512 to 768."),
         io.Int.Input("height", default=768, min=64, max=4096, step=8, tooltip="Height of the clip in pixels, a multiple of 8."),
     ]
 
@@ -47,20 +48,24 @@ class EncodeReference(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteEncodeReference", display_name="Encode Reference", category=CATEGORY,
-            description="Reads the character's looks from one picture: ReferenceNet features and CLIP's token. Runs once; the result serves any pose and seed.",
+            description="Reads the character's looks from one picture: ReferenceNet features and CLIP's token. Runs once; the result "
+                        "serves any pose and seed.",
             search_aliases=["reference image", "character", "animate anyone", "appearance", "reference net"],
             inputs=[
                 ReferenceNetSocket.Input("reference_net", tooltip="From Load ReferenceNet."),
                 io.Vae.Input("vae", tooltip="A Stable Diffusion 1.5 VAE; the published models were trained with sd-vae-ft-mse."),
-                io.Image.Input("image", tooltip="The character: one RGB picture, best in a pose that shows all of it. Of a batch, the first is taken."),
+                io.Image.Input("image", tooltip="The character: one RGB picture, best in a pose that shows all of it. Of a batch, the "
+                                                "first is taken."),
                 *size_inputs(),
                 fit_input("the picture"),
                 io.ClipVision.Input("clip_vision", optional=True, tooltip="The image encoder. Give this or clip_vision_output."),
                 io.ClipVisionOutput.Input("clip_vision_output", optional=True,
-                                          tooltip="Instead of clip_vision: the output of CLIP Vision Encode, with crop set to none as in the reference "
+                                          tooltip="Instead of clip_vision: the output of CLIP Vision Encode, with crop set to none as "
+                                                  "in the reference "
                                                   "implementation."),
             ],
-            outputs=[ReferenceSocket.Output("reference", display_name="REFERENCE", tooltip="For Multi-Frame Sampler or Animate Conditioning.")],
+            outputs=[ReferenceSocket.Output("reference", display_name="REFERENCE", tooltip="For Multi-Frame Sampler or Animate "
+                                                                                           "Conditioning.")],
         )
 
     @classmethod
@@ -71,25 +76,29 @@ class EncodeReference(io.ComfyNode):
         picture = to_picture(check_images(image, "image")[0])
         channels = getattr(vae, "latent_channels", 4)
         if channels != net.config.in_channels:
-            raise ValueError(f"vae: it makes latents of {channels} channels, {net.source} takes {net.config.in_channels}; choose a Stable Diffusion 1.5 VAE")
+            raise ValueError(f"vae: it makes latents of {channels} channels, {net.source} takes {net.config.in_channels}; choose a "
+                             "Stable Diffusion 1.5 VAE")
         token = cls.token(net, picture, clip_vision, clip_vision_output)
         latent = vae.encode(to_image(fit_image(picture, width, height, fit))) * LATENT_SCALE
         if latent.ndim != 4 or latent.shape[-2:] != (height // 8, width // 8):
-            raise ValueError(f"vae: it made a latent of shape {list(latent.shape)} of a {width}x{height} picture; choose a Stable Diffusion 1.5 VAE (8x down)")
+            raise ValueError(f"vae: it made a latent of shape {list(latent.shape)} of a {width}x{height} picture; choose a Stable "
+                             "Diffusion 1.5 VAE (8x down)")
         if not torch.isfinite(latent).all():
-            raise ValueError("vae: it made latents that are not finite (NaN or infinity); choose another VAE, or start ComfyUI with --fp32-vae")
+            raise ValueError("vae: it made latents that are not finite (NaN or infinity); choose another VAE, or start ComfyUI with "
+                             "--fp32-vae")
         # 16 blocks' tokens and the UNet's own activations for one picture
         memory = 16000 * latent.shape[-1] * latent.shape[-2] * net.dtype.itemsize * net.config.block_out_channels[0] // 320
         with host.on_device(net.patcher, memory) as device:
             features = net.patcher.model.reference_features(latent.to(device, net.dtype), token.to(device, net.dtype), host.attention({}))
-            features = {path: host.keep(x) for path, x in features.items()}
-        return io.NodeOutput(Reference(features, host.keep(token), width, height, net.source))
+            features = {path: x.to(host.output_device()) for path, x in features.items()}
+        return io.NodeOutput(Reference(features, token.to(host.output_device()), width, height, net.source))
 
     @staticmethod
     def token(net: ReferenceNet, picture: Image.Image, clip_vision: Any, clip_vision_output: Any) -> Tensor:
         """The projected image embedding as one token `[1, 1, D]`."""
         if (clip_vision is None) == (clip_vision_output is None):
-            raise ValueError("clip_vision: connect either clip_vision or clip_vision_output" + ("" if clip_vision is None else ", not both"))
+            both = "" if clip_vision is None else ", not both"
+            raise ValueError(f"clip_vision: connect either clip_vision or clip_vision_output{both}")
         if clip_vision_output is None:
             square = clip_square(picture, getattr(clip_vision, "image_size", 224), squash=True)
             clip_vision_output = clip_vision.encode_image(to_image(square), crop=False)
@@ -97,5 +106,6 @@ class EncodeReference(io.ComfyNode):
         wanted = net.config.cross_attention_dim
         if token.shape[-1] != wanted:
             raise ValueError(f"clip_vision: its image embedding has {token.shape[-1]} numbers, {net.source} takes {wanted}; choose "
-                             + ("CLIP ViT-L/14 with projection (image_encoder of sd-image-variations)" if wanted == 768 else "the encoder that belongs to it"))
+                             + ("CLIP ViT-L/14 with projection (image_encoder of sd-image-variations)" if wanted == 768 else "the "
+                                "encoder that belongs to it"))
         return token

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..animate_core.sampling import DDIM, NOISE_ORDERS, SCHEDULERS, ddim_timesteps, draw_noise
+from ..animate_core.sampling import DDIM, NOISE_ORDERS, SCHEDULERS, ddim_timesteps, draw_noise, make_scheduler
 from ..animate_core.windows import SCHEDULES, Windows
 from .host_model import COND_KEY, AnimateModel, ClipSource
 from .host_sampler import ClipSampler, sample
@@ -22,7 +21,8 @@ CATEGORY = "Marionette/sampling"
 
 
 def animate_model(model: Any) -> AnimateModel:
-    return expect(model.model, AnimateModel, "model", "Use Load Motion UNet: an ordinary Stable Diffusion MODEL has no motion modules and reads no reference.")
+    return expect(model.model, AnimateModel, "model", "Use Load Motion UNet: an ordinary Stable Diffusion MODEL has no motion modules "
+                                                      "and reads no reference.")
 
 
 def default_windows(model: AnimateModel) -> Windows:
@@ -43,9 +43,11 @@ def check_fit(model: AnimateModel, reference: Any, pose: Any, frames: int, windo
         raise ValueError(f"reference: the features of {reference.source} do not fit the MODEL ({first}: {theirs} channels, the MODEL has "
                          f"{widths.get(first, 'no such block')}); load ReferenceNet and motion UNet of one model")
     if reference.token.shape[-1] != config.cross_attention_dim:
-        raise ValueError(f"reference: its image token has {reference.token.shape[-1]} numbers, the MODEL takes {config.cross_attention_dim}")
+        raise ValueError(f"reference: its image token has {reference.token.shape[-1]} numbers, the MODEL takes "
+                         f"{config.cross_attention_dim}")
     if pose.features.shape[1] != config.block_out_channels[0]:
-        raise ValueError(f"pose: the features of {pose.source} have {pose.features.shape[1]} channels, the MODEL takes {config.block_out_channels[0]}; "
+        raise ValueError(f"pose: the features of {pose.source} have {pose.features.shape[1]} channels, the MODEL takes "
+                         f"{config.block_out_channels[0]}; "
                          "load the pose guider that belongs to it")
     if (reference.width, reference.height) != (pose.width, pose.height):
         raise ValueError(f"pose: it was encoded at {pose.width}x{pose.height} and the reference at {reference.width}x{reference.height}; "
@@ -54,9 +56,10 @@ def check_fit(model: AnimateModel, reference: Any, pose: Any, frames: int, windo
     if frames > have:
         raise ValueError(f"frames: {frames} asked for, but the pose has {have}; lower frames (0 takes all), or give more pose pictures")
     frames = frames or have
-    if min(frames, windows.length) > config.motion_max_frames:
+    length, most = min(frames, windows.length), config.motion_max_frames
+    if length > most:
         log.warning("windows: length %d is longer than the %d positions that this motion module was trained with; motion may suffer. "
-                    "Set the length of Windows to %d or less.", min(frames, windows.length), config.motion_max_frames, config.motion_max_frames)
+                    "Set the length of Windows to %d or less.", length, most, most)
     return reference, pose, frames, windows
 
 
@@ -90,11 +93,13 @@ def clip_inputs() -> list[Any]:
 
 
 def frames_input() -> io.Int.Input:
-    return io.Int.Input("frames", default=0, min=0, max=100000, tooltip="How many frames to make, from the first pose on; 0: one for each pose.")
+    return io.Int.Input("frames", default=0, min=0, max=100000, tooltip="How many frames to make, from the first pose on; 0: one for "
+                                                                        "each pose.")
 
 
 def windows_input() -> Any:
-    return WindowsSocket.Input("windows", optional=True, tooltip="How a long clip is cut. Without it: the length that the model was trained for, "
+    return WindowsSocket.Input("windows", optional=True, tooltip="How a long clip is cut. Without it: the length that the model was "
+                                                                 "trained for, "
                                                                  "shifted at every step, with pyramid weights.")
 
 
@@ -106,17 +111,23 @@ class ContextWindows(io.ComfyNode):
             description="How a clip longer than one window is cut and joined. Memory depends on the window's length, not on the clip's.",
             search_aliases=["context windows", "context options", "long video", "sliding window", "context length"],
             inputs=[
-                io.Int.Input("length", default=24, min=1, max=128, tooltip="Frames that are denoised together. Moore: 24, MusePose: 48. More needs more memory; "
-                                                                            "beyond the training length (32 and 128 positions) motion suffers."),
+                io.Int.Input("length", default=24, min=1, max=128, tooltip="Frames that are denoised together. Moore: 24, MusePose: 48. "
+                                                                           "More needs more memory; "
+                                                                            "beyond the training length (32 and 128 positions) motion "
+                                                                            "suffers."),
                 io.Int.Input("overlap", default=4, min=0, max=127, tooltip="Frames that neighbouring windows share; less than the length."),
                 io.Int.Input("stride", default=1, min=1, max=8, advanced=True,
-                             tooltip="Only for the published schedule: adds windows over every 2nd, 4th ... frame up to this number of rounds."),
+                             tooltip="Only for the published schedule: adds windows over every 2nd, 4th ... frame up to this number of "
+                                     "rounds."),
                 io.Combo.Input("schedule", options=list(SCHEDULES), default=SCHEDULES[0],
-                               tooltip="shifted: joints move at every step, so that no seam stays. published: the reference implementation's, the same at every step."),
+                               tooltip="shifted: joints move at every step, so that no seam stays. published: the reference "
+                                       "implementation's, the same at every step."),
                 io.Combo.Input("weights", options=["pyramid", "flat"], default="pyramid",
-                               tooltip="How overlapping predictions are averaged. pyramid: a window counts most in its middle. flat: the reference implementation's."),
+                               tooltip="How overlapping predictions are averaged. pyramid: a window counts most in its middle. flat: "
+                                       "the reference implementation's."),
                 io.Boolean.Input("closed_loop", default=False, tooltip="Windows run over the clip's end to its start, for clips that loop. "
-                                                                       "The reference implementation does so always, and mixes the last frames with the first."),
+                                                                       "The reference implementation does so always, and mixes the last "
+                                                                       "frames with the first."),
             ],
             outputs=[WindowsSocket.Output("windows", display_name="WINDOWS", tooltip="For Multi-Frame Sampler or Animate Conditioning.")],
         )
@@ -141,7 +152,8 @@ class MultiFrameSampler(io.ComfyNode):
                              tooltip="Noise is drawn on the CPU, so a seed gives the same clip on every device."),
                 io.Int.Input("steps", default=25, min=1, max=1000, tooltip="Denoising steps. 20 to 30 were published."),
                 io.Float.Input("cfg", default=3.5, min=0.0, max=30.0, step=0.1, round=0.01,
-                               tooltip="Guidance: how closely to follow the reference. 3.5 was published. At 1 or below the unconditional half is left out: "
+                               tooltip="Guidance: how closely to follow the reference. 3.5 was published. At 1 or below the "
+                                       "unconditional half is left out: "
                                        "twice as fast, less faithful."),
                 io.Combo.Input("scheduler", options=list(SCHEDULERS), default=DDIM,
                                tooltip="DDIM is what was published. LCM is for models distilled for few steps."),
@@ -149,7 +161,8 @@ class MultiFrameSampler(io.ComfyNode):
                 io.Float.Input("denoise", default=1.0, min=0.01, max=1.0, step=0.01,
                                tooltip="Below 1 starts from the given latent instead of noise, and keeps more of it the lower it is."),
                 io.Combo.Input("noise", options=list(NOISE_ORDERS), default=NOISE_ORDERS[0], advanced=True,
-                               tooltip="published: a seed means what it means in the reference implementation. ComfyUI: what it means in KSampler."),
+                               tooltip="published: a seed means what it means in the reference implementation. ComfyUI: what it means "
+                                       "in KSampler."),
                 windows_input(),
                 io.Latent.Input("latent", optional=True, tooltip="A clip to start from, with denoise below 1: one latent a frame."),
             ],
@@ -158,11 +171,13 @@ class MultiFrameSampler(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: Any, reference: Any, pose: Any, seed: int, steps: int, cfg: float, scheduler: str = DDIM, frames: int = 0,
-                denoise: float = 1.0, noise: str = NOISE_ORDERS[0], windows: Any = None, latent: dict[str, Any] | None = None) -> io.NodeOutput:
-        if importlib.util.find_spec("diffusers") is None:
-            raise ImportError("Multi-Frame Sampler needs the Python package diffusers, which is not installed: run 'pip install diffusers' in ComfyUI's "
-                              "environment. Without it, use Animate Conditioning with KSampler")
+                denoise: float = 1.0, noise: str = NOISE_ORDERS[0], windows: Any = None, latent: Any = None) -> io.NodeOutput:
         animate = animate_model(model)
+        try:
+            make_scheduler(scheduler, animate.preset)
+        except ImportError as error:
+            raise ImportError("Multi-Frame Sampler needs the Python package diffusers, which cannot be imported: run 'pip install "
+                              "diffusers' in ComfyUI's environment. Without it, use Animate Conditioning with KSampler") from error
         if "context_handler" in model.model_options:
             raise ValueError("model: it has ComfyUI's Context Windows on it, which Multi-Frame Sampler does not use; remove that node and "
                              "connect Marionette's Windows, or sample with Animate Conditioning and KSampler")
@@ -181,10 +196,12 @@ class MultiFrameSampler(io.ComfyNode):
                 raise ValueError(f"denoise: {denoise:g} needs a latent to start from; connect one, or set denoise to 1")
             return empty_latent(pose, frames)
         if "noise_mask" in latent:
-            raise ValueError("latent: it has a noise mask, which Multi-Frame Sampler does not use; sample with Animate Conditioning and KSampler")
+            raise ValueError("latent: it has a noise mask, which Multi-Frame Sampler does not use; sample with Animate Conditioning and "
+                             "KSampler")
         samples, wanted = latent["samples"], (frames, 4, pose.height // 8, pose.width // 8)
         if tuple(samples.shape) != wanted:
-            raise ValueError(f"latent: its shape is {tuple(samples.shape)} and the clip's {wanted} (frames, channels, height / 8, width / 8); "
+            raise ValueError(f"latent: its shape is {tuple(samples.shape)} and the clip's {wanted} (frames, channels, height / 8, width "
+                             "/ 8); "
                              "encode as many frames of the same size as the pose has")
         return samples
 
@@ -222,9 +239,11 @@ class AnimateSigmas(io.ComfyNode):
             search_aliases=["sigmas", "ddim", "trailing", "animate anyone scheduler"],
             inputs=[
                 io.Model.Input("model", tooltip="From Load Motion UNet or Animate Conditioning; its family decides the noise schedule."),
-                io.Int.Input("steps", default=25, min=1, max=1000, tooltip="Denoising steps. Where they divide 1000 (20, 25, 40, 50), euler equals the "
+                io.Int.Input("steps", default=25, min=1, max=1000, tooltip="Denoising steps. Where they divide 1000 (20, 25, 40, 50), "
+                                                                           "euler equals the "
                                                                             "published DDIM."),
-                io.Float.Input("denoise", default=1.0, min=0.01, max=1.0, step=0.01, tooltip="Below 1: only the last steps, for a clip to start from."),
+                io.Float.Input("denoise", default=1.0, min=0.01, max=1.0, step=0.01, tooltip="Below 1: only the last steps, for a clip "
+                                                                                             "to start from."),
             ],
             outputs=[io.Sigmas.Output("sigmas", display_name="SIGMAS", tooltip="For SamplerCustomAdvanced.")],
         )

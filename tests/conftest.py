@@ -1,8 +1,9 @@
-"""What all tests share: the way to `animate_core`, and the rule that a skipped test is a failed run."""
+"""What all tests share: the way to `animate_core`, and what a run tells at its end; a skipped test is a failed run."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,28 @@ class PlainRoot:
         return pytest.Dir.from_parent(parent, path=path) if path == ROOT else None
 
 
+class Measurements:
+    """Figures that tests found worth telling, shown above the summary of a run whose tests passed, too."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.lines:
+            terminalreporter.section("measured")
+            for line in self.lines:
+                terminalreporter.line(line)
+
+
+@pytest.fixture
+def measured(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Call it with a line to be shown at the end of the run."""
+    plugin = pytestconfig.pluginmanager.get_plugin("measurements")
+    assert isinstance(plugin, Measurements)
+    return plugin.lines.append
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Measurements(), "measurements")
     config.pluginmanager.register(NoSkips(), "no-skips")
     config.pluginmanager.register(PlainRoot(), "plain-root")

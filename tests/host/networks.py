@@ -60,8 +60,11 @@ def write_family(folder: Path, family: Mapping[str, Mapping[str, Tensor]]) -> No
 
 
 def write_clip_vision(folder: Path, projection: int = TOKEN, hidden: int = 64, layers: int = 2, heads: int = 4, patch: int = 32,
-                      dtype: torch.dtype = torch.float32, seed: int = SEED) -> None:
-    """A Hugging Face folder with a random image encoder, its embeddings far enough apart to matter."""
+                      seed: int = SEED) -> None:
+    """A Hugging Face folder with a random image encoder, its embeddings far enough apart to matter.
+
+    In float16, because the host keeps image encoders so: rounding is then no difference between it and the library.
+    """
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
     config = CLIPVisionConfig(hidden_size=hidden, intermediate_size=4 * hidden, num_hidden_layers=layers, num_attention_heads=heads,
@@ -72,7 +75,7 @@ def write_clip_vision(folder: Path, projection: int = TOKEN, hidden: int = 64, l
     weights = dict(model.state_dict())
     weights["visual_projection.weight"] = weights["visual_projection.weight"] * (1.0 / 0.02 / hidden**0.5)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({key: value.to(dtype).contiguous() for key, value in weights.items() if value.is_floating_point()}, folder / "model.safetensors")
+    save_file({key: value.half().contiguous() for key, value in weights.items() if value.is_floating_point()}, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps({"architectures": ["CLIPVisionModelWithProjection"], **config.to_dict()}), encoding="utf-8")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def test_a_seed_means_one_clip(host: HostServer) -> None:
     assert relative_l2(other, first) > 0.1
 
 
-def test_latents_equal_the_library(host: HostServer, tmp_path) -> None:
+def test_latents_equal_the_library(host: HostServer, measured: Callable[[str], None]) -> None:
     picture = library.fitted_picture(host.input / equipment.PICTURE, WIDTH, HEIGHT)
     picture.save(host.input / "fitted.png")
     encode = {"picture": {"class_type": "LoadImage", "inputs": {"image": "fitted.png"}},
@@ -65,17 +66,17 @@ def test_latents_equal_the_library(host: HostServer, tmp_path) -> None:
         ours = host.run(graphs.load("basic", sampler={"seed": 7, "steps": 4, "cfg": cfg})).latent()
         theirs = library.sample(host.models, host.input / equipment.PICTURE, reference, poses, WIDTH, HEIGHT, seed=7, steps=4, cfg=cfg)
         error = relative_l2(ours, theirs)
-        print(f"host against library, cfg {cfg}: relative L2 {error:.1e}")
+        measured(f"Multi-Frame Sampler against the library, cfg {cfg}: relative L2 {error:.1e} (limit 1e-3)")
         assert error < 1e-3
 
 
 @pytest.mark.parametrize("steps", [20, 25])
-def test_animate_sigmas_with_euler_equal_the_published_ddim(host: HostServer, steps: int) -> None:
+def test_animate_sigmas_with_euler_equal_the_published_ddim(host: HostServer, steps: int, measured: Callable[[str], None]) -> None:
     poses = {"poses": {"length": 8}}
     ddim = host.run(graphs.load("basic", sampler={"steps": steps, "noise": "ComfyUI"}, **poses)).latent()
     euler = host.run(graphs.load("sigmas", sigmas={"steps": steps}, **poses)).latent()
     error = relative_l2(euler, ddim)
-    print(f"Animate Sigmas + euler against DDIM, {steps} steps: relative L2 {error:.1e}")
+    measured(f"Animate Sigmas with euler against DDIM, {steps} steps: relative L2 {error:.1e} (limit 1e-3)")
     assert error < 1e-3
 
 

@@ -15,6 +15,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from animate_core.blocks import ClipConditioning, Run, sdpa  # noqa: E402
 from animate_core.families import FAMILIES, FamilyPreset  # noqa: E402
 from animate_core.pose_guider import PoseGuider  # noqa: E402
 from animate_core.preprocess import clip_input, pose_input, vae_input  # noqa: E402
-from animate_core.sampling import DDIM, make_scheduler, sample_clip, set_timesteps, unet_predictor  # noqa: E402
+from animate_core.sampling import DDIM, ddim_timesteps, make_scheduler, sample_clip, set_timesteps, unet_predictor  # noqa: E402
 from animate_core.unet import UNet, UNetConfig  # noqa: E402
 from animate_core.windows import Windows, uniform_windows  # noqa: E402
 
@@ -74,6 +75,11 @@ def clips(x: Tensor, batch: int) -> Tensor:
     return x.unflatten(0, (batch, -1)).transpose(1, 2)
 
 
+def under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors below `prefix/`, without it."""
+    return {k[len(prefix) + 1:]: v for k, v in tensors.items() if k.startswith(prefix + "/")}
+
+
 class Golden:
     """One folder: its configuration, its networks (built when first wanted) and its cases."""
 
@@ -86,17 +92,19 @@ class Golden:
         self.check_supported()
 
     def check_supported(self) -> None:
-        defaults, extra, motion = self.config["defaults"], self.config["denoising_unet_extra"], self.config["denoising_unet_extra"]["motion_module_kwargs"]
+        defaults, extra = self.config["defaults"], self.config["denoising_unet_extra"]
+        motion = extra["motion_module_kwargs"]
         wanted = {
             "norm_eps": 1e-5, "transformer_norm_eps": 1e-6, "temporal_norm_eps": 1e-6, "layer_norm_eps": 1e-5, "act_fn": "silu",
             "flip_sin_to_cos": True, "freq_shift": 0, "downsample_padding": 1, "mid_block_scale_factor": 1, "use_linear_projection": False,
             "transformer_layers_per_block": 1, "attention_bias": False, "center_input_sample": False,
         }
         odd = {k: defaults[k] for k, v in wanted.items() if k in defaults and defaults[k] != v}
-        odd |= {k: extra[k] for k in ("unet_use_cross_frame_attention", "unet_use_temporal_attention", "motion_module_decoder_only") if extra.get(k)}
+        refused = ("unet_use_cross_frame_attention", "unet_use_temporal_attention", "motion_module_decoder_only")
+        odd |= {k: extra[k] for k in refused if extra.get(k)}
         if extra.get("motion_module_resolutions", [1, 2, 4, 8]) != [1, 2, 4, 8]:
             odd["motion_module_resolutions"] = extra["motion_module_resolutions"]
-        if motion.get("attention_block_types", ["Temporal_Self"] * 2) != ["Temporal_Self"] * 2 or motion.get("num_transformer_block", 1) != 1:
+        if (motion.get("attention_block_types"), motion.get("num_transformer_block")) != (["Temporal_Self"] * 2, 1):
             odd["motion_module_kwargs"] = motion
         if motion["num_attention_heads"] != self.config["unet"]["attention_head_dim"]:
             odd["num_attention_heads"] = motion["num_attention_heads"]
@@ -162,7 +170,7 @@ class Golden:
     def cases(self, file: str) -> tuple[dict[str, Any], Callable[[str], dict[str, Tensor]]]:
         """The file's case parameters and a function that gives a case's tensors."""
         tensors = load_file(self.folder / file)
-        return self.files[file].get("cases", {}), lambda case: {k[len(case) + 1:]: v for k, v in tensors.items() if k.startswith(case + "/")}
+        return self.files[file].get("cases", {}), partial(under, tensors)
 
     def conditioning(self, t: dict[str, Tensor], unet: UNet, cfg: bool, rounded: bool = False) -> list[ClipConditioning]:
         """[unconditional, conditional], or the latter alone. rounded: features through float16, as the reference hands them over."""
@@ -186,9 +194,10 @@ def check_reference_features(g: Golden, file: str) -> Iterator[Line]:
     for case in sorted({k.split("/")[0] for k in g.files[file]["tensors"]}):
         t = tensors(case)
         token = t["image_embeds"].unsqueeze(1)
-        conditional, unconditional = (g.reference_net.reference_features(t["reference_latent"], e) for e in (token, torch.zeros_like(token)))
+        conditional = g.reference_net.reference_features(t["reference_latent"], token)
+        unconditional = g.reference_net.reference_features(t["reference_latent"], torch.zeros_like(token))
         for kind in sorted({k.split("/")[0] for k in t} & {"cfg", "nocfg"}):
-            theirs = {k.split("/", 1)[1]: v for k, v in t.items() if k.startswith(kind + "/")}
+            theirs = under(t, kind)
             ours = {k: torch.cat([unconditional[k], v]) if kind == "cfg" else v for k, v in conditional.items()}
             error = max(difference(ours[k], theirs[k]) for k in theirs) if ours.keys() == theirs.keys() else math.inf
             yield f"{case} {kind} ({len(theirs)} blocks)", error, FORWARD
@@ -224,9 +233,11 @@ def check_denoise_intermediates(g: Golden, file: str) -> Iterator[Line]:
     t = tensors("traced")
     unet, seen = g.denoiser(), {}
     stages = {f"{kind}_blocks.{i}": s for kind in ("down", "up") for i, s in enumerate(getattr(unet, f"{kind}_blocks"))}
-    last = {name: [*s.downsamplers, *s.upsamplers, s.motion_modules[-1]][0] for name, s in stages.items()} | {"mid_block": unet.mid_block.resnets[1]}
-    hooks = [last.get(name, dict(unet.named_modules()).get(name)).register_forward_hook(
-        lambda module, args, out, name=name: seen.__setitem__(name, out)) for name in theirs]
+    modules = dict(unet.named_modules())
+    # a block's output is that of its last layer
+    modules |= {name: [*s.downsamplers, *s.upsamplers, s.motion_modules[-1]][0] for name, s in stages.items()}
+    modules["mid_block"] = unet.mid_block.resnets[1]
+    hooks = [modules[name].register_forward_hook(lambda module, args, out, name=name: seen.__setitem__(name, out)) for name in theirs]
     x = rows(t["sample"])
     unet(x, unet.time_projections(t["timestep"], x.dtype), g.conditioning(t, unet, True), rows(t["pose_features"]))
     for hook in hooks:
@@ -251,7 +262,7 @@ def run_pipeline(g: Golden, case: str, p: dict[str, Any], t: dict[str, Tensor], 
     pose = g.pose_guider(rows(t["pose_images_u8"]).float() / 255)
     yield f"{case} reference_latent", difference(t["vae_mean"] * g.config["vae_scale"], t["reference_latent"]), 1e-6
     for bank in sorted({k.split("/")[0] for k in t if k.startswith("bank_")}):
-        theirs = {k.split("/")[1]: v for k, v in t.items() if k.startswith(bank + "/")}
+        theirs = under(t, bank)
         conditions = g.conditioning(t, unet, cfg, rounded=bank == "bank_fp16")
         predict = unet_predictor(unet, conditions[-1], conditions[0] if cfg else None, pose, windows)
         raw, guided, after = [], [], []
@@ -264,7 +275,8 @@ def run_pipeline(g: Golden, case: str, p: dict[str, Any], t: dict[str, Tensor], 
 
         final = sample_clip(recording, rows(t["initial_latents"]), g.preset(), scheduler=DDIM, steps=p["steps"], guidance=p["guidance"],
                             callback=lambda step, steps, x, clean, after=after: after.append(x.transpose(0, 1).unsqueeze(0)))
-        ours = {"guided_noise": torch.stack(guided), "latents_after_step": torch.stack(after), "final_latents": clips(final, 1), "raw_noise": torch.stack(raw)}
+        ours = {"guided_noise": torch.stack(guided), "latents_after_step": torch.stack(after), "final_latents": clips(final, 1),
+                "raw_noise": torch.stack(raw)}
         if raw_key == "raw_noise_first_step" and raw_key in theirs:
             x = rows(t["initial_latents"])
             time = unet.time_projections(t["timesteps"][:1], x.dtype)
@@ -333,12 +345,16 @@ def check_ddim_tables(g: Golden, file: str) -> Iterator[Line]:
     worst: dict[str, float] = {}
     entries = json.loads((g.folder / file).read_text())
     for e in entries:
-        scheduler = make_scheduler(DDIM, g.preset(beta_schedule=e["beta_schedule"], zero_snr=e["rescale_betas_zero_snr"], spacing=e["timestep_spacing"]))
+        preset = g.preset(beta_schedule=e["beta_schedule"], zero_snr=e["rescale_betas_zero_snr"], spacing=e["timestep_spacing"])
+        scheduler = make_scheduler(DDIM, preset)
         timesteps = set_timesteps(scheduler, e["steps"], 1.0)
         previous = timesteps - 1000 // e["steps"]
         a = scheduler.alphas_cumprod[timesteps]
         ap = torch.where(previous >= 0, scheduler.alphas_cumprod[previous.clamp(min=0)], scheduler.final_alpha_cumprod)
-        worst["integers"] = max(worst.get("integers", 0), float((timesteps.tolist(), previous.tolist()) != (e["timesteps"], e["prev_timesteps"])))
+        differ = (timesteps.tolist(), previous.tolist()) != (e["timesteps"], e["prev_timesteps"])
+        if e["timestep_spacing"] == "trailing":
+            differ |= ddim_timesteps(e["steps"]).tolist() != e["timesteps"]
+        worst["integers"] = max(worst.get("integers", 0), float(differ))
         ours = {
             "alphas_cumprod_at_timesteps": a, "alphas_cumprod_prev": ap,
             "alphas_cumprod_first": scheduler.alphas_cumprod[0], "alphas_cumprod_last": scheduler.alphas_cumprod[-1],
@@ -358,7 +374,8 @@ def check_ddim_steps(g: Golden, file: str) -> Iterator[Line]:
     for case, p in cases.items():
         t = tensors(case)
         prediction, spacing = case.split("/")[:2]
-        scheduler = make_scheduler(DDIM, g.preset(beta_schedule=p["beta_schedule"], zero_snr=p["zero_snr"], prediction_type=prediction, spacing=spacing))
+        preset = g.preset(beta_schedule=p["beta_schedule"], zero_snr=p["zero_snr"], prediction_type=prediction, spacing=spacing)
+        scheduler = make_scheduler(DDIM, preset)
         timestep = set_timesteps(scheduler, p["steps"], 1.0)[p["index"]]
         out = scheduler.step(t["model_output"], timestep, t["sample"])
         error = max(difference(out.prev_sample, t["prev_sample"]), difference(out.pred_original_sample, t["pred_original_sample"]))

@@ -1,0 +1,71 @@
+"""The library against numbers that the reference implementation gave (golden/: a subset of the public set)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from animate_core.pose_guider import PoseGuider
+from animate_core.unet import UNet, UNetConfig
+
+HERE = Path(__file__).resolve().parent
+GOLDEN = HERE / "golden"
+
+
+def check(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, HERE / "check.py", folder], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def report() -> subprocess.CompletedProcess[str]:
+    return check(GOLDEN)
+
+
+def test_every_case_is_within_its_tolerance(report: subprocess.CompletedProcess[str]) -> None:
+    assert report.returncode == 0, report.stdout + report.stderr
+    assert report.stdout.splitlines()[-1] == "92 passed, 0 failed"
+
+
+@pytest.mark.parametrize("part", [
+    "pose_guider", "reference_features", "bank_pairing", "denoise: cfg bank_fp16", "denoise: plain_groupnorm", "denoise: odd_size_10x14",
+    "denoise_intermediates", "temporal: max_len", "pipeline_short", "pipeline_long: stride2_duplicates", "pipeline_long: nocfg_sum_not_mean",
+    "preprocess: portrait short", "context_windows: 756", "ddim_tables: integers of 84", "ddim_steps: epsilon (40 steps)",
+])
+def test_the_subset_covers(part: str, report: subprocess.CompletedProcess[str]) -> None:
+    assert f"ok   {part}" in report.stdout
+
+
+def test_a_wrong_number_fails(tmp_path: Path) -> None:
+    (tmp_path / "cases").mkdir()
+    file = "cases/pose_guider.safetensors"
+    tensors = load_file(GOLDEN / file)
+    tensors["one_frame/features"][0, 0, 0, 0, 0] += 2e-4
+    save_file(tensors, tmp_path / file)
+    (tmp_path / "config.json").write_bytes((GOLDEN / "config.json").read_bytes())
+    entries = [e for e in json.loads((GOLDEN / "manifest.json").read_text()) if e["file"] in ("config.json", file)]
+    (tmp_path / "manifest.json").write_text(json.dumps(entries))
+    result = check(tmp_path)
+    assert result.returncode == 1
+    assert "FAIL pose_guider: one_frame" in result.stdout
+    assert result.stdout.splitlines()[-1] == "1 passed, 1 failed"
+
+
+@pytest.mark.parametrize(("file", "count", "network"), [
+    ("reference_unet.pth", 682, lambda: UNet(UNetConfig(out_channels=None), device="meta")),
+    ("denoising_unet.pth", 686, lambda: UNet(UNetConfig(), device="meta")),
+    ("motion_module.pth", 588, lambda: UNet(UNetConfig(motion=True), device="meta")),
+    ("pose_guider.pth", 16, lambda: PoseGuider(device="meta")),
+])
+def test_names_and_shapes_are_the_published_ones(file: str, count: int, network: type[torch.nn.Module]) -> None:
+    published = json.loads((HERE / "published_keys.json").read_text())[file]
+    ours = {key: list(value.shape) for key, value in network().state_dict().items()}
+    if file == "motion_module.pth":
+        ours = {key: shape for key, shape in ours.items() if "motion_modules" in key}
+    assert len(published) == count
+    assert ours == published
