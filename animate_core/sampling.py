@@ -121,12 +121,12 @@ def sample_clip(predict: Predict, noise: Tensor, preset: FamilyPreset, *, schedu
     noise of their own (drawn on the CPU).
     Raises SamplingError for arguments out of range, and as soon as a prediction is not finite.
     """
-    if denoise < 1.0 and latent is None:
-        raise SamplingError("denoise below 1 needs a latent to start from")
-    if latent is not None and latent.shape != noise.shape:
-        raise SamplingError(f"latent has shape {tuple(latent.shape)} and the clip {tuple(noise.shape)}: they must be equal")
     solver = make_scheduler(scheduler, preset)
     timesteps = set_timesteps(solver, steps, denoise)
+    if denoise < 1.0 and latent is None:
+        raise SamplingError(f"denoise: {denoise:g} needs a latent to start from")
+    if latent is not None and latent.shape != noise.shape:
+        raise SamplingError(f"latent: it has shape {tuple(latent.shape)} and the clip {tuple(noise.shape)}; they must be equal")
     x = noise.float() * solver.init_noise_sigma
     if latent is not None and denoise < 1.0:
         x = solver.add_noise(latent.to(x), noise.float(), timesteps[:1])
