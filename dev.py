@@ -2,6 +2,8 @@
 """The project's commands, with nothing but the standard library.
 
     python dev.py test [-- pytest arguments]    environment, host and browser, then ruff, mypy and every test
+    python dev.py demo [--image FILE] [--pose FILE] [--models DIR] [--open]
+                                                a picture and a pose video through the pack in a real ComfyUI; --help says more
     python dev.py lint                          ruff and mypy alone
     python dev.py host [-- host arguments]      a ComfyUI with this pack in it, for trying things out
     python dev.py env                           makes the environment and prints its interpreter's path
@@ -215,11 +217,12 @@ def ensure_chromium() -> str:
 
 
 def lint(python: Path) -> int:
-    """ruff, then mypy. Gives the first exit status that is not 0."""
+    """ruff and mypy, both in any case. Gives an exit status."""
     say("ruff")
-    status = subprocess.call([python, "-m", "ruff", "check", "--no-cache", "."], cwd=ROOT)
+    style = subprocess.call([python, "-m", "ruff", "check", "--no-cache", "."], cwd=ROOT)
     say("mypy")
-    return status or mypy(python)
+    types = mypy(python)
+    return style or types
 
 
 def mypy(python: Path) -> int:
@@ -254,6 +257,7 @@ def command_test(arguments: argparse.Namespace) -> int:
     chromium = ensure_chromium()
     status = lint(python)
     if status:
+        say("error: ruff or mypy found something (above); no test was run")
         return status
     extra: list[str] = arguments.rest
     paths = [] if any((ROOT / word.split("::")[0]).exists() for word in extra if not word.startswith("-")) else list(TEST_FOLDERS)
@@ -269,6 +273,13 @@ def command_test(arguments: argparse.Namespace) -> int:
     say("pytest")
     # Nothing is printed after pytest: its summary closes the run.
     return subprocess.call([python, "-m", "pytest", *paths, *extra], cwd=ROOT, env=environment)
+
+
+def command_demo(arguments: argparse.Namespace) -> int:
+    host = find_host()
+    python = ensure_env(host)
+    environment = {**os.environ, "COMFYUI_PATH": str(host), "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    return subprocess.call([python, ROOT / "tools" / "demo.py", *arguments.rest], env=environment)
 
 
 def command_host(arguments: argparse.Namespace) -> int:
@@ -292,6 +303,9 @@ def command_host(arguments: argparse.Namespace) -> int:
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
     own, rest = (list(words), [])
+    if own[:1] == ["demo"]:
+        # its options are read where its packages are, in the environment
+        own, rest = own[:1], own[1:]
     if "--" in own:
         at = own.index("--")
         own, rest = own[:at], own[at + 1 :]
@@ -299,6 +313,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, function, summary in (
         ("test", command_test, "everything: environment, host, browser, ruff, mypy, pytest"),
+        ("demo", command_demo, "a picture and a pose video to a clip, in the real host"),
         ("lint", command_lint, "ruff and mypy"),
         ("host", command_host, "start the host with this pack"),
         ("env", command_env, "make the environment and print its interpreter"),

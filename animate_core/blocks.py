@@ -7,6 +7,7 @@ originals are `Identity` here, so that their places in the numbering hold.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -24,8 +25,9 @@ SDPA_MAX_BATCH = 32768
 # Measured on CPUs: from here on channels-last saves the copies between pictures and tokens; below it, oneDNN would spend
 # up to half of a convolution on reordering its weights, and bf16 group norms are several times slower.
 CPU_CHANNELS_LAST_PIXELS = 1024
-# Numbers in the widest tensor of a feed-forward layer on CPUs, which then stays in the cache (and in the allocator's heap).
-CPU_FEED_FORWARD_NUMBERS = 1 << 22
+# Numbers in the widest tensor of a feed-forward layer on CPUs. glibc maps blocks above 32 MiB afresh each time, and touching
+# their pages cost a quarter of the layer's time.
+CPU_FEED_FORWARD_NUMBERS = 1 << 23
 
 
 def sdpa(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
@@ -109,9 +111,9 @@ class ResnetBlock(nn.Module):
             self.conv_shortcut = operations.Conv2d(in_channels, out_channels, 1, **kw)
 
     def forward(self, x: Tensor, run: Run) -> Tensor:
-        h = F.silu(group_norm(self.norm1, x, run.frames, self.norm_over_frames), inplace=True)
+        h = F.silu(group_norm(self.norm1, x, run.frames, self.norm_over_frames))
         h = self.conv1(h) + run.per_row(run.time[self.path])
-        h = F.silu(group_norm(self.norm2, h, run.frames, self.norm_over_frames), inplace=True)
+        h = F.silu(group_norm(self.norm2, h, run.frames, self.norm_over_frames))
         h = self.conv2(h)
         return h + (x if self.conv_shortcut is None else self.conv_shortcut(x))
 
@@ -174,8 +176,8 @@ class FeedForward(nn.Module):
         """`[B, N, C]` -> the same; token by token, on CPUs some of them at a time."""
         batch, tokens, channels = x.shape
         x = x.reshape(batch * tokens, channels)
-        part = max(1, CPU_FEED_FORWARD_NUMBERS // (8 * channels)) if x.device.type == "cpu" else x.shape[0]
-        y = torch.cat([self.net[2](self.net[0](p)) for p in x.split(part)])
+        parts = math.ceil(8 * x.numel() / CPU_FEED_FORWARD_NUMBERS) if x.device.type == "cpu" else 1
+        y = torch.cat([self.net[2](self.net[0](part)) for part in x.chunk(parts)])
         return y.unflatten(0, (batch, tokens))
 
 

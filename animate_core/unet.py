@@ -194,7 +194,7 @@ class UNet(nn.Module):
             pose = pose.repeat(len(clips), 1, 1, 1)
         h = self.body(self.stem(sample, pose), Run(frames, clips, time, attention))
         h = group_norm(self.conv_norm_out, h, frames, self.config.norm_over_frames)
-        return self.conv_out(F.silu(h, inplace=True))
+        return self.conv_out(F.silu(h))
 
     def reference_features(self, latent: Tensor, tokens: Tensor, attention: Attention = sdpa) -> dict[str, Tensor]:
         """One pass at timestep 0 over the reference picture, up to the last norm that anything reads.

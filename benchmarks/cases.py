@@ -82,10 +82,12 @@ def make_inputs(case: Case, unet: UNet) -> Inputs:
         return torch.randn(*shape, generator=generator).to(DTYPES[case.dtype])
 
     height, width = case.height // 8, case.width // 8
+    widths = unet.config.block_out_channels
     features = {}
     for block in unet.spatial_blocks():
         channels = block.norm1.normalized_shape[0]
-        level = unet.config.block_out_channels.index(channels) if not block.path.startswith("mid") else len(unet.config.block_out_channels) - 1
+        # the deepest level has the mid block only, and maybe the width of the one above it
+        level = len(widths) - 1 if block.path.startswith("mid") else widths.index(channels)
         tokens = math.ceil(height / 2**level) * math.ceil(width / 2**level)
         features[block.path] = normal(1, tokens, channels)
     return Inputs(

@@ -19,6 +19,7 @@ baseline, not a slowed one.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -47,7 +48,7 @@ def resnet(block: ResnetBlock, x: Tensor, embedding: Tensor, frames: int) -> Ten
 
 def spatial(transformer: SpatialTransformer, x: Tensor, states: Tensor, bank: Mapping[str, Tensor], frames: int) -> Tensor:
     """states `[2, 1, D]`, bank's features `[2, N, C]`: rows are [unconditional, conditional]."""
-    block = transformer.transformer_blocks[0]
+    block: Any = transformer.transformer_blocks[0]
     rows, _, height, width = x.shape
     half = rows // 2
     y = transformer.proj_in(transformer.norm(x)).permute(0, 2, 3, 1).reshape(rows, height * width, -1)
@@ -66,7 +67,7 @@ def spatial(transformer: SpatialTransformer, x: Tensor, states: Tensor, bank: Ma
 
 
 def temporal(module: MotionModule, x: Tensor, frames: int) -> Tensor:
-    transformer = module.temporal_transformer
+    transformer: Any = module.temporal_transformer
     block = transformer.transformer_blocks[0]
     rows, _, height, width = x.shape
     positions = height * width
@@ -89,13 +90,17 @@ def published_step(unet: UNet, latents: Tensor, timestep: Tensor, states: Tensor
     `[2, N, C]`, pose: features `[F, C, h, w]`. Returns `[2 F, 4, h, w]`: the unconditional half, then the conditional.
     """
     frames = latents.shape[0]
+    # for type checkers, to whom the entries of a ModuleList are bare modules
+    down: Any = unet.down_blocks
+    mid: Any = unet.mid_block
+    up: Any = unet.up_blocks
     h = torch.cat([latents] * 2)
     embedding = timestep_embedding(timestep.expand(2), unet.config.block_out_channels[0]).to(h.dtype)
     embedding = unet.time_embedding(embedding)
     h = unet.conv_in(h) + torch.cat([pose] * 2)
 
     skips = [h]
-    for stage in unet.down_blocks:
+    for stage in down:
         for block, transformer, motion in stage.layers():
             h = resnet(block, h, embedding, frames)
             if transformer is not None:
@@ -106,13 +111,13 @@ def published_step(unet: UNet, latents: Tensor, timestep: Tensor, states: Tensor
             h = downsample.conv(h)
             skips.append(h)
 
-    first, second = unet.mid_block.resnets
+    first, second = mid.resnets
     h = resnet(first, h, embedding, frames)
-    h = spatial(unet.mid_block.attentions[0], h, states, bank, frames)
-    h = temporal(unet.mid_block.motion_modules[0], h, frames)
+    h = spatial(mid.attentions[0], h, states, bank, frames)
+    h = temporal(mid.motion_modules[0], h, frames)
     h = resnet(second, h, embedding, frames)
 
-    for stage in unet.up_blocks:
+    for stage in up:
         for block, transformer, motion in stage.layers():
             h = resnet(block, torch.cat([h, skips.pop()], dim=1), embedding, frames)
             if transformer is not None:

@@ -18,7 +18,6 @@ import folder_paths
 import latent_preview
 import torch
 from comfy.ldm.modules import attention as host_attention
-from PIL import Image
 from torch import Tensor, nn
 
 from ..animate_core.blocks import Attention
@@ -88,7 +87,7 @@ def on_device(patcher: Any, memory: int) -> Iterator[torch.device]:
     try:
         yield patcher.load_device
     finally:
-        mm.unload_model_and_clones(patcher)
+        mm.free_memory(1e30, patcher.load_device, [loaded for loaded in mm.current_loaded_models if loaded.model is not patcher])
 
 
 def output_device() -> torch.device:
@@ -110,6 +109,14 @@ def clip_vision_from(config: dict[str, Any], weights: dict[str, Tensor]) -> Any:
     clip = comfy.clip_vision.ClipVisionModel({**config, "model_type": "clip_vision_model"})
     clip.load_sd(weights)
     return clip
+
+
+def frame_strip(latents: Tensor) -> Tensor:
+    """Some frames of a clip side by side as one latent picture: `[F, C, h, w]` -> `[1, C, h, n * w]`."""
+    last = latents.shape[0] - 1
+    count = min(PREVIEW_FRAMES, last + 1)
+    chosen = [round(i * last / max(1, count - 1)) for i in range(count)]
+    return torch.cat([latents[i] for i in chosen], dim=-1).unsqueeze(0)
 
 
 class FrameProgress:
@@ -141,15 +148,5 @@ class ClipProgress:
         """clean: predicted latents `[F, 4, h, w]`."""
         preview = None
         if self.previewer is not None:
-            preview = ("JPEG", self.frames(clean), latent_preview.MAX_PREVIEW_RESOLUTION)
+            preview = self.previewer.decode_latent_to_preview_image("JPEG", frame_strip(clean))
         self.bar.update_absolute(self.done, preview=preview)
-
-    def frames(self, clean: Tensor) -> Image.Image:
-        count = min(PREVIEW_FRAMES, clean.shape[0])
-        chosen = [round(i * (clean.shape[0] - 1) / max(1, count - 1)) for i in range(count)]
-        pictures = [self.previewer.decode_latent_to_preview(clean[i:i + 1]) for i in chosen]
-        width, height = pictures[0].size
-        sheet = Image.new("RGB", (width * count, height))
-        for i, picture in enumerate(pictures):
-            sheet.paste(picture, (i * width, 0))
-        return sheet

@@ -89,9 +89,15 @@ class HostUNet(UNet):
         return super().forward(x, time, clips, pose, host.attention(transformer_options))
 
 
+class ClipLatentFormat(comfy.latent_formats.SD15):
+    """Stable Diffusion 1.5's latents; the host's previews show several frames of the clip and not only the first."""
+
+    latent_rgb_factors_reshape = staticmethod(host.frame_strip)
+
+
 class AnimateModelConfig(comfy.supported_models_base.BASE):
     unet_extra_config: dict[str, Any] = {}
-    latent_format = comfy.latent_formats.SD15
+    latent_format = ClipLatentFormat
 
     def __init__(self, config: UNetConfig, preset: FamilyPreset) -> None:
         super().__init__({"config": config})

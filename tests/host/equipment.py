@@ -73,7 +73,12 @@ def write_bad_models(models: Path) -> None:
     save_file(recipe_state_dict(networks.SEED, "motion_module", half), bad / "half_motion_module.safetensors")
     wide = networks.small_family(channels=(64, 64, 96, 96))
     networks.write_family(bad / "wide", wide)
-    save_file(recipe_state_dict(networks.SEED, "reference_unet", networks.reference_shapes(token=64)), bad / "token64_reference.safetensors")
+    token64 = recipe_state_dict(networks.SEED, "reference_unet", networks.reference_shapes(token=64))
+    save_file(token64, bad / "token64_reference.safetensors")
+    for name in ("lacking/a", "twice/a", "twice/b"):
+        target = models / "animate_anyone" / f"{name}.safetensors"
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(good / "pose_guider.safetensors", target)
     networks.write_clip_vision(models / "clip_vision" / "wide_clip", projection=64)
     save_file(networks.tiny_vae(latent_channels=16), models / "vae" / "wide_vae.safetensors")
 

@@ -80,8 +80,9 @@ class EventListener:
         if kind != PREVIEW_WITH_METADATA:
             return
         about = json.loads(message[8:8 + length])
+        event = Event(time.monotonic(), "preview", {"node": about["node_id"], "image": message[8 + length:]})
         with self._lock:
-            self._events[about["prompt_id"]].append(Event(time.monotonic(), "preview", {"node": about["node_id"], "image": message[8 + length:]}))
+            self._events[about["prompt_id"]].append(event)
 
     def of(self, prompt_id: str) -> list[Event]:
         with self._lock:

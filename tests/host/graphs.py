@@ -33,6 +33,12 @@ def add(graph: Graph, node: str, class_type: str, **inputs: Any) -> Graph:
     return graph
 
 
+def add_windows(graph: Graph, **inputs: Any) -> Graph:
+    """The graph with a Windows node called `windows`, not yet connected; in place."""
+    defaults = {"length": 24, "overlap": 4, "stride": 1, "schedule": "shifted", "weights": "pyramid", "closed_loop": False}
+    return add(graph, "windows", "MarionetteWindows", **{**defaults, **inputs})
+
+
 def model_from(graph: Graph, node: str) -> Graph:
     """Whatever took the loader's MODEL takes it from `node` instead; in place."""
     for name, about in graph.items():

@@ -57,12 +57,13 @@ class HostServer:
     """One process of the host.
 
     base: its base directory, made if need be; models put below base/models before a prompt are found by it.
-    arguments: further ones for main.py. environment: further variables. packs: folders to lay beside ours.
+    arguments: further ones for main.py. device: those that choose what it computes on. environment: further variables.
+    packs: folders to lay beside ours.
     Raises HostError if the host does not come up, or says that a pack failed to import.
     """
 
     def __init__(self, base: Path, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None,
-                 packs: Sequence[Path] = ()) -> None:
+                 packs: Sequence[Path] = (), device: Sequence[str] = ("--cpu",)) -> None:
         self.base = base
         self.output = base / "output"
         self.input = base / "input"
@@ -77,7 +78,7 @@ class HostServer:
         self.client_id = uuid.uuid4().hex
         self.log_path = base / "host.log"
         host = host_path()
-        command = [sys.executable, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(self.port), "--base-directory", str(base),
+        command = [sys.executable, "main.py", *device, "--listen", "127.0.0.1", "--port", str(self.port), "--base-directory", str(base),
                    "--database-url", "sqlite:///:memory:", "--preview-method", "latent2rgb", "--disable-auto-launch",
                    "--disable-api-nodes", *arguments]
         self._log_file = open(self.log_path, "wb")
@@ -95,7 +96,8 @@ class HostServer:
         """This process's, less what would let its import path into the host's."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST_", "COV_")) and key != "PYTHONPATH"}
         # One thread: small networks gain nothing from more, and two that spin for each other on a busy machine cost a factor of eight.
-        return {**kept, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", **more}
+        set_here = {**kept, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", **more}
+        return {key: value for key, value in set_here.items() if value}
 
     def _await_start(self) -> None:
         deadline = time.monotonic() + START_SECONDS

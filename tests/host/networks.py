@@ -14,6 +14,8 @@ from animate_core.pose_guider import PoseGuider
 from animate_core.unet import UNet, UNetConfig
 from tests.parity.recipe import recipe_state_dict
 
+Shapes = dict[str, tuple[int, ...]]
+
 CHANNELS = (32, 64, 96, 96)
 POSE_CHANNELS = (8, 16, 24, 32)
 TOKEN = 32
@@ -24,16 +26,16 @@ FULL_POSE_CHANNELS = (16, 32, 96, 256)
 FULL_TOKEN = 768
 
 
-def shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+def shapes(module: nn.Module) -> Shapes:
     return {key: tuple(value.shape) for key, value in module.state_dict().items()}
 
 
-def reference_shapes(channels: Sequence[int] = CHANNELS, token: int = TOKEN) -> dict[str, tuple[int, ...]]:
+def reference_shapes(channels: Sequence[int] = CHANNELS, token: int = TOKEN) -> Shapes:
     config = UNetConfig(out_channels=None, block_out_channels=tuple(channels), cross_attention_dim=token)
     return shapes(UNet(config, device="meta"))
 
 
-def denoiser_shapes(channels: Sequence[int] = CHANNELS, token: int = TOKEN) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+def denoiser_shapes(channels: Sequence[int] = CHANNELS, token: int = TOKEN) -> tuple[Shapes, Shapes]:
     """Shapes of the spatial layers and of the motion modules, which are published as two files."""
     config = UNetConfig(block_out_channels=tuple(channels), cross_attention_dim=token, motion=True)
     every = shapes(UNet(config, device="meta"))
@@ -41,7 +43,7 @@ def denoiser_shapes(channels: Sequence[int] = CHANNELS, token: int = TOKEN) -> t
     return {key: shape for key, shape in every.items() if key not in motion}, motion
 
 
-def pose_shapes(widths: Sequence[int] = POSE_CHANNELS, out: int = CHANNELS[0]) -> dict[str, tuple[int, ...]]:
+def pose_shapes(widths: Sequence[int] = POSE_CHANNELS, out: int = CHANNELS[0]) -> Shapes:
     return shapes(PoseGuider(widths, out, device="meta"))
 
 
@@ -59,9 +61,8 @@ def write_family(folder: Path, family: Mapping[str, Mapping[str, Tensor]]) -> No
         save_file(dict(weights), folder / f"{module}.safetensors")
 
 
-def write_clip_vision(folder: Path, projection: int = TOKEN, hidden: int = 64, layers: int = 2, heads: int = 4, patch: int = 32,
-                      seed: int = SEED) -> None:
-    """A Hugging Face folder with a random image encoder, its embeddings far enough apart to matter.
+def write_clip_vision(folder: Path, projection: int = TOKEN, hidden: int = 64, layers: int = 2, heads: int = 4, patch: int = 32) -> None:
+    """A Hugging Face folder with a random image encoder.
 
     In float16, because the host keeps image encoders so: rounding is then no difference between it and the library.
     """
@@ -69,14 +70,12 @@ def write_clip_vision(folder: Path, projection: int = TOKEN, hidden: int = 64, l
 
     config = CLIPVisionConfig(hidden_size=hidden, intermediate_size=4 * hidden, num_hidden_layers=layers, num_attention_heads=heads,
                               patch_size=patch, image_size=224, projection_dim=projection, hidden_act="quick_gelu")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = CLIPVisionModelWithProjection(config)
-    weights = dict(model.state_dict())
-    weights["visual_projection.weight"] = weights["visual_projection.weight"] * (1.0 / 0.02 / hidden**0.5)
+    with torch.device("meta"):
+        parameters = {key: tuple(value.shape) for key, value in CLIPVisionModelWithProjection(config).named_parameters()}
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({key: value.half().contiguous() for key, value in weights.items() if value.is_floating_point()}, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps({"architectures": ["CLIPVisionModelWithProjection"], **config.to_dict()}), encoding="utf-8")
+    save_file(random_fp16(parameters), folder / "model.safetensors")
+    told = {"architectures": ["CLIPVisionModelWithProjection"], **config.to_dict()}
+    (folder / "config.json").write_text(json.dumps(told), encoding="utf-8")
 
 
 def tiny_vae(latent_channels: int = 4, seed: int = SEED) -> dict[str, Tensor]:
@@ -129,18 +128,18 @@ def lora_file(path: Path, rank: int = 2, seed: int = SEED) -> None:
 
 
 def random_fp16(all_shapes: Mapping[str, Sequence[int]], seed: int = SEED) -> dict[str, Tensor]:
-    """Quick weights for full-size files: pieces of one block of normal numbers, scaled by fan-in; norms at one, biases at zero."""
-    block = torch.randn(2**24, generator=torch.Generator().manual_seed(seed)).half()
+    """Quick weights for large files: pieces of one stretch of normal numbers, scaled by fan-in; norms at one, biases at zero."""
+    period = 2**20
+    largest = max(torch.Size(shape).numel() for shape in all_shapes.values())
+    normal = torch.randn(period, generator=torch.Generator().manual_seed(seed)).repeat(largest // period + 2)
     weights, place = {}, 0
     for key, shape in all_shapes.items():
         if key.endswith(".pe"):
             weights[key] = recipe_state_dict(seed, "motion_module", {key: shape})[key]
         elif len(shape) == 1:
-            weights[key] = torch.ones(tuple(shape)).half() if key.endswith("weight") else torch.zeros(tuple(shape)).half()
+            weights[key] = (torch.ones if key.endswith("weight") else torch.zeros)(tuple(shape), dtype=torch.float16)
         else:
-            count = torch.Size(shape).numel()
-            place = (place + 7919) % block.numel()
-            rolled = torch.cat([block[place:], block[:place]])
-            values = rolled.repeat(-(-count // block.numel()))[:count]
-            weights[key] = (values * (0.7 / torch.Size(shape[1:]).numel() ** 0.5)).view(tuple(shape))
+            place = (place + 7919) % period
+            values = normal[place:place + torch.Size(shape).numel()]
+            weights[key] = (values * (0.7 / torch.Size(shape[1:]).numel() ** 0.5)).half().view(tuple(shape))
     return weights

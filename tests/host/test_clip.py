@@ -112,7 +112,7 @@ def test_windows_change_only_how_a_long_clip_is_cut(host: HostServer) -> None:
     """A window as long as the clip is no window at all."""
     plain = host.run(graphs.load("basic")).latent()
     graph = graphs.load("basic", sampler={"windows": ["windows", 0]})
-    graphs.add(graph, "windows", "MarionetteWindows", length=24, overlap=4, stride=1, schedule="published", weights="flat", closed_loop=False)
+    graphs.add_windows(graph, length=24, schedule="published", weights="flat")
     assert torch.equal(host.run(graph).latent(), plain)
     graphs.change(graph, windows={"length": 12})
     assert 1e-3 < relative_l2(host.run(graph).latent(), plain) < 1.5

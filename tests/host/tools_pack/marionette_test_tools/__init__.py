@@ -53,4 +53,19 @@ class TestLatent:
         return ({"samples": torch.zeros(frames, channels, height, width)},)
 
 
-NODE_CLASS_MAPPINGS = {"TestImage": TestImage, "TestLatent": TestLatent}
+class TestConditioning:
+    """A CONDITIONING as a text encoder makes it, of zeros `[1, 77, width]`."""
+
+    RETURN_TYPES = ("CONDITIONING",)
+    FUNCTION = "make"
+    CATEGORY = "Marionette/tests"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - the host's name
+        return {"required": {"width": ("INT", {"default": 768, "min": 1})}}
+
+    def make(self, width: int) -> tuple[list[Any]]:
+        return ([[torch.zeros(1, 77, width), {"pooled_output": torch.zeros(1, width)}]],)
+
+
+NODE_CLASS_MAPPINGS = {"TestImage": TestImage, "TestLatent": TestLatent, "TestConditioning": TestConditioning}

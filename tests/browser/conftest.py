@@ -1,0 +1,48 @@
+"""A host whose folders hold small files under the published names, and Chromium to open its page with."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.host import equipment, published
+from tests.host.host_server import HostServer
+
+CLIP_FRAMES = 28
+VIEW = {"width": 2300, "height": 1150}
+
+
+@pytest.fixture(scope="session")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostServer]:
+    base = tmp_path_factory.mktemp("published")
+    published.write_published(base / "models")
+    (base / "input").mkdir()
+    equipment.draw_person(base / "input" / published.PICTURE)
+    equipment.draw_dance(base / "input" / published.CLIP, CLIP_FRAMES)
+    with HostServer(base) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    names = [os.environ.get("CHROMIUM_PATH") or "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
+    program = next((path for path in map(shutil.which, names) if path), None)
+    if program is None:
+        pytest.fail("no Chromium: run `python dev.py test`, or install one and set CHROMIUM_PATH to its program", pytrace=False)
+    with sync_playwright() as playwright:
+        # a container's root has no namespaces for Chromium's sandbox; the only page that it opens is ours
+        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    opened = browser.new_page(viewport=VIEW)
+    opened.set_default_timeout(60_000)
+    yield opened
+    opened.close()

@@ -1,0 +1,140 @@
+"""The workflows that the pack ships, in the host's real page."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.comfy_page import ComfyPage
+from tests.host import graphs
+from tests.host.host_server import PACK, HostServer
+from tests.host.result import Graph
+
+FOLDER = Path(__file__).resolve().parents[2] / "workflows"
+# workflow -> its API-format twin in tests/host/graphs
+TWINS = {"basic": "basic", "ksampler": "ksampler", "long_clip": "long"}
+LOADERS = ("MarionetteLoad", "VAELoader", "CLIPVisionLoader")
+CUTS = ("Video Slice", "ImageFromBatch")  # the tests' clips are short
+SAVES = ("SaveImage", "SaveLatent", "CreateVideo", "SaveVideo")
+SMALL: dict[str, dict[str, Any]] = {
+    "MarionetteEncodeReference": {"width": 64, "height": 96},
+    "MarionetteEncodePose": {"width": 64, "height": 96},
+}
+THUMBNAIL_BYTES = 150_000
+
+
+def stored(name: str) -> dict[str, Any]:
+    return dict(json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")))
+
+
+def opened(page: Page, host: HostServer, name: str) -> ComfyPage:
+    return ComfyPage(page, host.url, name, len(stored(name)["nodes"]))
+
+
+def overlap(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    (ax, ay, aw, ah), (bx, by, bw, bh) = a["box"], b["box"]
+    return ax < bx + bw and bx < ax + aw and ay < by + bh and by < ay + ah
+
+
+def wiring(graph: Graph, outputs: dict[str, list[str]]) -> set[tuple[str, str, str, str]]:
+    """(class, output type, class, input) of each link, whichever loaders, cuts and ways of saving the graph uses."""
+
+    def source(node: str, slot: int) -> tuple[str, str]:
+        about = graph[node]
+        kind = about["class_type"]
+        if kind in CUTS:
+            return source(*next(value for value in about["inputs"].values() if isinstance(value, list)))
+        return "a loader" if kind.startswith(LOADERS) else kind, outputs[kind][slot]
+
+    return {
+        (*source(*value), about["class_type"], key)
+        for about in graph.values() if about["class_type"] not in (*CUTS, *SAVES)
+        for key, value in about["inputs"].items() if isinstance(value, list)
+    }
+
+
+def test_every_workflow_has_a_twin() -> None:
+    assert {path.stem for path in FOLDER.glob("*.json")} == set(TWINS)
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_template_is_listed_and_served(host: HostServer, name: str) -> None:
+    assert name in host.get("/api/workflow_templates")[PACK]
+    assert host.get(f"/api/workflow_templates/{PACK}/{name}.json") == stored(name)
+    picture = FOLDER / f"{name}.jpg"
+    assert picture.read_bytes()[:3] == b"\xff\xd8\xff" and picture.stat().st_size < THUMBNAIL_BYTES
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_note_names_every_file(name: str) -> None:
+    workflow = stored(name)
+    note = next(node for node in workflow["nodes"] if node["type"] == "MarkdownNote")["widgets_values"][0]
+    for word in ("models/animate_anyone/Moore/", "models/clip_vision/", "models/vae/", "patrolli/AnimateAnyone", "denoising_unet.pth",
+                 "reference_unet.pth", "motion_module.pth", "pose_guider.pth", "pytorch_model.bin", "Apache-2.0", "non-commercial"):
+        assert word in note, word
+    # the page offers to download what a widget names and the folder lacks
+    for node in workflow["nodes"]:
+        for model in node["properties"].get("models", []):
+            assert model["name"] in node["widgets_values"], node["type"]
+            assert model["url"].startswith("https://huggingface.co/") and model["name"].split("/")[-1] == model["url"].split("/")[-1]
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_workflow_in_the_page(host: HostServer, page: Page, tmp_path: Path, name: str) -> None:
+    workflow = stored(name)
+    shown = opened(page, host, name)
+    shown.screenshot(tmp_path / f"{name}.png")
+    nodes = shown.nodes()
+    assert {node["id"]: node["type"] for node in nodes} == {node["id"]: node["type"] for node in workflow["nodes"]}
+    for node in nodes:
+        assert node["known"] and node["drawn"], node["type"]
+        for widget in node["widgets"]:
+            where = f"{node['type']}.{widget['name']}: {widget['value']}"
+            assert widget["choices"] is None or widget["value"] in widget["choices"], where
+            if isinstance(widget["value"], int | float) and widget["min"] is not None:
+                assert widget["min"] <= widget["value"] <= widget["max"], where
+    assert sorted(shown.links()) == sorted(workflow["links"])
+    assert [(a["title"], b["title"]) for a, b in itertools.combinations(nodes, 2) if overlap(a, b)] == []
+    assert shown.complaints() == []
+    assert shown.errors == []
+
+    outputs = {node: info["output"] for node, info in host.object_info().items()}
+    twin = wiring(graphs.load(TWINS[name]), outputs)
+    assert wiring(shown.prompt(), outputs) == twin
+
+
+@pytest.mark.parametrize("name, changes", [
+    ("basic", {"MarionetteMultiFrameSampler": {"steps": 2, "frames": 4}}),
+    ("ksampler", {"MarionetteAnimateConditioning": {"frames": 4}, "KSampler": {"steps": 2}}),
+    ("long_clip", {"MarionetteMultiFrameSampler": {"steps": 2}, "MarionetteWindows": {"length": 12}}),
+])
+def test_run_in_the_page(host: HostServer, page: Page, tmp_path: Path, name: str, changes: dict[str, dict[str, Any]]) -> None:
+    shown = opened(page, host, name)
+    for node, values in {**SMALL, **changes}.items():
+        shown.set(node, **values)
+    prompt_id = shown.run()
+    history = host.get(f"/history/{prompt_id}")[prompt_id]
+    assert history["status"]["status_str"] == "success"
+    saved = [entry for output in history["outputs"].values() for entry in output.get("images", [])]
+    assert [Path(entry["filename"]).suffix for entry in saved if entry["type"] == "output"] == [".mp4"]
+    page.wait_for_timeout(1500)
+    shown.screenshot(tmp_path / f"{name}.png")
+    assert shown.complaints() == []
+    assert shown.errors == []
+
+
+def test_page_knows_what_our_nodes_say(host: HostServer, page: Page) -> None:
+    opened(page, host, "basic")
+    known = page.evaluate("""() => Object.entries(LiteGraph.registered_node_types).filter(([type]) => type.startsWith('Marionette')).map(
+        ([type, node]) => [type, node.nodeData])""")
+    assert len(known) >= 11
+    for node, data in known:
+        assert data["description"] and data["search_aliases"], node
+        assert data["category"].startswith("Marionette/"), node
+        for slot in (*data["inputs"].values(), *data["outputs"]):
+            assert slot["tooltip"] or slot["name"] == "control_after_generate", f"{node}: {slot['name']}"
