@@ -286,7 +286,7 @@ def command_host(arguments: argparse.Namespace) -> int:
     host = find_host()
     python = ensure_env(host)
     base = CACHE / "host"
-    for name in ("custom_nodes", "models", "input", "output"):
+    for name in ("custom_nodes", "models", "input", "output", "user"):
         (base / name).mkdir(parents=True, exist_ok=True)
     link = base / "custom_nodes" / "ComfyUI-Marionette"
     if link.is_symlink():
@@ -298,6 +298,7 @@ def command_host(arguments: argparse.Namespace) -> int:
     device = [] if cuda.returncode == 0 or sys.platform == "darwin" else ["--cpu"]
     say(f"models, input and output lie in {base}")
     command = [python, host / "main.py", "--base-directory", base, "--listen", "127.0.0.1", "--preview-method", "auto", *device]
+    command += ["--database-url", f"sqlite:///{base / 'user' / 'comfyui.db'}"]
     return subprocess.call([*map(str, command), *arguments.rest], cwd=host)
 
 

@@ -45,14 +45,14 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--models", type=Path, metavar="DIR", help="folder with the published files: denoising UNet, motion module, "
                         "ReferenceNet, pose guider, image encoder and VAE, told apart by what is in them")
     parser.add_argument("--frames", type=int, default=24)
-    parser.add_argument("--width", type=int, help="512 with --models, else 192")
-    parser.add_argument("--height", type=int, help="768 with --models, else 288")
-    parser.add_argument("--steps", type=int, help="25 with --models, else 10")
+    parser.add_argument("--width", type=int, help="512 with --models, else 128")
+    parser.add_argument("--height", type=int, help="768 with --models, else 192")
+    parser.add_argument("--steps", type=int, help="25 with --models, else 6")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--output", type=Path, default=Path("output"), metavar="DIR", help="where the results go (./output)")
     parser.add_argument("--open", action="store_true", help="leave the server running and open its page with the same workflow")
     arguments = parser.parse_args(words)
-    for name, small, full in (("width", 192, 512), ("height", 288, 768), ("steps", 10, 25)):
+    for name, small, full in (("width", 128, 512), ("height", 192, 768), ("steps", 6, 25)):
         if getattr(arguments, name) is None:
             setattr(arguments, name, full if arguments.models else small)
     for name in ("image", "pose", "models"):
@@ -222,7 +222,7 @@ def demo(arguments: argparse.Namespace) -> None:
         for path in run_graph(host, graph, arguments.output):
             say(f"saved {path}")
         if arguments.models is None:
-            say(f"The frames are {UNTRAINED}. For those, give --models DIR with the published files (README.md).")
+            say(f"The frames are {UNTRAINED}. For a clip to look at, give --models DIR with the published files (README.md).")
         if arguments.open:
             url = f"{host.url}/?template=basic&source={PACK}"
             webbrowser.open(url)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.host import equipment, graphs, library
+from tests.host import core_run, equipment, graphs
+from tests.host.core_run import relative_l2
 from tests.host.host_server import HostServer
-from tests.host.library import relative_l2
 
 NODES = {
     "MarionetteLoadReferenceNet", "MarionetteLoadMotionUNet", "MarionetteLoadPoseGuider", "MarionetteLoadClipVision",
@@ -54,7 +54,7 @@ def test_a_seed_means_one_clip(host: HostServer) -> None:
 
 
 def test_latents_equal_the_library(host: HostServer, measured: Callable[[str], None]) -> None:
-    picture = library.fitted_picture(host.input / equipment.PICTURE, WIDTH, HEIGHT)
+    picture = core_run.fitted_picture(host.input / equipment.PICTURE, WIDTH, HEIGHT)
     picture.save(host.input / "fitted.png")
     encode = {"picture": {"class_type": "LoadImage", "inputs": {"image": "fitted.png"}},
               "vae": {"class_type": "VAELoader", "inputs": {"vae_name": "small_vae.safetensors"}},
@@ -64,7 +64,7 @@ def test_latents_equal_the_library(host: HostServer, measured: Callable[[str], N
     poses = equipment.pose_frames(host.input / equipment.CLIP, FRAMES)
     for cfg in (3.5, 1.0):
         ours = host.run(graphs.load("basic", sampler={"seed": 7, "steps": 4, "cfg": cfg})).latent()
-        theirs = library.sample(host.models, host.input / equipment.PICTURE, reference, poses, WIDTH, HEIGHT, seed=7, steps=4, cfg=cfg)
+        theirs = core_run.sample(host.models, host.input / equipment.PICTURE, reference, poses, WIDTH, HEIGHT, seed=7, steps=4, cfg=cfg)
         error = relative_l2(ours, theirs)
         measured(f"Multi-Frame Sampler against the library, cfg {cfg}: relative L2 {error:.1e} (limit 1e-3)")
         assert error < 1e-3

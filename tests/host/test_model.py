@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tests.host import graphs
+from tests.host.core_run import relative_l2
 from tests.host.host_server import HostServer
-from tests.host.library import relative_l2
 from tests.host.result import Graph
 
 SHORT = {"poses": {"length": 4}}
