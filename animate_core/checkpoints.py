@@ -235,20 +235,21 @@ def _unet_shapes(config: UNetConfig, source: str) -> dict[str, Sequence[int]]:
 
 def prepare_reference_net(state_dict: Mapping[str, Tensor], source: str, *, num_heads: int = 8,
                           norm_num_groups: int = 32) -> tuple[UNetConfig, dict[str, Tensor], CheckpointInfo]:
-    """Checks a ReferenceNet's tensors; an output head, which nothing reads, is left out.
+    """Checks a ReferenceNet's tensors.
 
+    One with an output head is refused: by names and shapes it may as well be the denoiser, and would give wrong pictures in silence.
     Returns `(config, state dict for load_state_dict(strict=True), info)`. Raises CheckpointError.
     """
     info = identify(state_dict)
-    if info.kind not in (Kind.REFERENCE_NET, Kind.DENOISER):
-        raise _wrong_kind(info, source, Kind.REFERENCE_NET)
-    if info.kind is Kind.DENOISER:
-        logger.warning("%s has an output head, which a ReferenceNet does not need: it may be a denoising UNet. "
-                       "Moore-AnimateAnyone's ReferenceNet is reference_unet.pth.", source)
-    kept = {key: t for key, t in state_dict.items() if not key.startswith(_HEAD)}
-    config = unet_config(kept, reference_net=True, num_heads=num_heads, norm_num_groups=norm_num_groups, source=source)
-    check_keys(_unet_shapes(config, source), kept, source=source, expected_kind=Kind.REFERENCE_NET)
-    return config, kept, info
+    if info.kind is not Kind.REFERENCE_NET:
+        error = _wrong_kind(info, source, Kind.REFERENCE_NET)
+        if info.kind is Kind.DENOISER:
+            error = CheckpointError(f"{error} If it is a ReferenceNet that was saved with its output head, take that off first: "
+                                    "python -m animate_core.checkpoints convert IN OUT --dtype fp16 --drop-head.")
+        raise error
+    config = unet_config(state_dict, reference_net=True, num_heads=num_heads, norm_num_groups=norm_num_groups, source=source)
+    check_keys(_unet_shapes(config, source), state_dict, source=source, expected_kind=Kind.REFERENCE_NET)
+    return config, dict(state_dict), info
 
 
 def prepare_denoiser(denoiser: Mapping[str, Tensor], motion: Mapping[str, Tensor] | None, denoiser_source: str, motion_source: str = "",
@@ -338,8 +339,11 @@ class Conversion:
     bytes_after: int
 
 
-def convert(source: str | os.PathLike[str], target: str | os.PathLike[str], dtype: torch.dtype, *, force: bool = False) -> Conversion:
+def convert(source: str | os.PathLike[str], target: str | os.PathLike[str], dtype: torch.dtype, *, force: bool = False,
+            drop_head: bool = False) -> Conversion:
     """Writes a checkpoint's tensors as safetensors, floating-point ones in `dtype`, position tables in float32.
+
+    drop_head leaves out a UNet's conv_norm_out and conv_out, which makes a ReferenceNet of it.
 
     Each tensor is written by itself, so files whose tensors are views of one shared buffer (MusePose's) shrink to what they hold.
     The target appears complete or not at all.
@@ -358,6 +362,8 @@ def convert(source: str | os.PathLike[str], target: str | os.PathLike[str], dtyp
     if target.exists() and not force:
         raise CheckpointError(f"{target} exists: give another name, or --force to replace it.")
     state_dict = read_state_dict(source)
+    if drop_head:
+        state_dict = {key: t for key, t in state_dict.items() if not key.startswith(_HEAD)}
     info = identify(state_dict)
     tensors = {key: _converted(key, tensor, dtype, source.name) for key, tensor in state_dict.items()}
     metadata = {"format": "pt", "source": source.name, "kind": str(info.kind), "family": info.family or ""}
@@ -406,6 +412,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     converter.add_argument("target", type=Path, metavar="OUT", help="ends in .safetensors")
     converter.add_argument("--dtype", choices=DTYPES, required=True)
     converter.add_argument("--force", action="store_true", help="replace OUT if it exists")
+    converter.add_argument("--drop-head", action="store_true", help="leave out a UNet's output head: a ReferenceNet has none")
     options = parser.parse_args(arguments)
 
     status = 0
@@ -418,7 +425,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 status = 1
         return status
     try:
-        done = convert(options.source, options.target, DTYPES[options.dtype], force=options.force)
+        done = convert(options.source, options.target, DTYPES[options.dtype], force=options.force, drop_head=options.drop_head)
     except CheckpointError as error:
         sys.stderr.write(f"{error}\n")
         return 1

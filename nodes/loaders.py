@@ -214,7 +214,11 @@ def find_parts(folder: str) -> dict[str, str]:
     found: dict[str, list[str]] = {part: [] for part in WANTED}
     others: list[str] = []
     for name in files_in(folder):
-        info = identify(host.load_state_dict(model_path(name)))
+        try:
+            info = identify(host.load_state_dict(model_path(name)))
+        except CheckpointError as error:
+            others.append(str(error))
+            continue
         parts = [part for part, kinds in WANTED.items() if info.kind in kinds and info.supported]
         for part in parts:
             found[part].append(name)

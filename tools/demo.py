@@ -150,7 +150,7 @@ def run_graph(host: HostServer, graph: Graph, output: Path) -> list[Path]:
     """Runs it with progress on the way; copies its results to `output` and gives their paths. Raises DemoError."""
     queued = host.submit(graph)
     if not isinstance(queued, str):
-        raise DemoError(f"ComfyUI refused the graph: {queued.error}")
+        raise DemoError(f"ComfyUI refused the graph: {queued.error.strip()}")
     told: set[str] = set()
     started = time.monotonic()
     while not host.events.finished(queued) and host.process.poll() is None:

@@ -314,12 +314,16 @@ def test_motion_adapter_of_diffusers(rows: int) -> None:
 # ---- wrong or incomplete files -----------------------------------------------------------------------------------------------
 
 
-def test_reference_net_with_output_head(published: dict[str, State], caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        config, state, _ = checkpoints.prepare_reference_net(published["denoising_unet.pth"], "some_unet.pth")
+def test_reference_net_with_output_head_is_refused_and_can_be_converted(published: dict[str, State], tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"some_unet.pth is a denoising UNet .*Load Motion UNet takes this file.*--drop-head"):
+        checkpoints.prepare_reference_net(published["denoising_unet.pth"], "some_unet.pth")
+    denoiser, _ = small_files(32)
+    torch.save(denoiser, tmp_path / "with_head.pth")
+    done = checkpoints.convert(tmp_path / "with_head.pth", tmp_path / "reference.safetensors", torch.float16, drop_head=True)
+    assert done.info.kind is Kind.REFERENCE_NET
+    state = checkpoints.read_state_dict(tmp_path / "reference.safetensors")
+    config, _, _ = checkpoints.prepare_reference_net(state, "reference.safetensors")
     assert config.out_channels is None
-    assert state.keys() == published["reference_unet.pth"].keys()
-    assert "some_unet.pth has an output head" in caplog.text
 
 
 @pytest.mark.parametrize(("file", "text"), [

@@ -34,7 +34,8 @@ def test_every_case_is_within_its_tolerance(report: subprocess.CompletedProcess[
 
 @pytest.mark.parametrize("part", [
     "pose_guider", "reference_features", "bank_pairing", "denoise: cfg bank_fp16", "denoise: plain_groupnorm", "denoise: odd_size_10x14",
-    "denoise_intermediates", "temporal: max_len", "pipeline_short", "pipeline_long: stride2_duplicates", "pipeline_long: nocfg_sum_not_mean",
+    "denoise_intermediates", "temporal: max_len", "pipeline_short", "pipeline_long: stride2_duplicates",
+    "pipeline_long: nocfg_sum_not_mean",
     "preprocess: portrait short", "context_windows: 756", "ddim_tables: integers of 84", "ddim_steps: epsilon (40 steps)",
 ])
 def test_the_subset_covers(part: str, report: subprocess.CompletedProcess[str]) -> None:
