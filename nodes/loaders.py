@@ -34,6 +34,12 @@ def model_path(name: str) -> str:
     return folder_paths.get_full_path_or_raise(host.MODEL_FOLDER, name)
 
 
+def file_input(name: str, hint: str, tooltip: str) -> io.Combo.Input:
+    """A model file; the first whose name holds the hint is the default."""
+    files = model_files()
+    return io.Combo.Input(name, options=files, default=next((f for f in files if hint in f.lower()), None), tooltip=tooltip)
+
+
 def weight_dtype_input() -> io.Combo.Input:
     return io.Combo.Input(
         "weight_dtype", options=list(host.WEIGHT_DTYPES), default=AUTO, advanced=True,
@@ -67,8 +73,7 @@ def clip_vision_choices() -> list[str]:
         for root, _, files in os.walk(base, followlinks=True):
             if root != base and "config.json" in files and set(WEIGHT_FILES) & set(files):
                 folders.add(os.path.relpath(root, base).replace(os.sep, "/") + "/")
-    files = folder_paths.get_filename_list("clip_vision")
-    return sorted(folders) + [f for f in files if f.replace(os.sep, "/").rpartition("/")[0] + "/" not in folders]
+    return sorted(folders) + folder_paths.get_filename_list("clip_vision")
 
 
 def clip_vision_path(choice: str) -> str:
@@ -102,8 +107,8 @@ class LoadReferenceNet(io.ComfyNode):
             description="Loads the network that reads the character's looks from the reference picture (reference_unet.pth).",
             search_aliases=["reference unet", "reference_unet", "animate anyone", "appearance"],
             inputs=[
-                io.Combo.Input("file", options=model_files(),
-                               tooltip=f"reference_unet.pth or .safetensors in models/{host.MODEL_FOLDER}. Get it from {GET_FILES}."),
+                file_input("file", "reference",
+                           tooltip=f"reference_unet.pth or .safetensors in models/{host.MODEL_FOLDER}. Get it from {GET_FILES}."),
                 weight_dtype_input(),
             ],
             outputs=[ReferenceNetSocket.Output("reference_net", display_name="REFERENCE_NET", tooltip="For Encode Reference.")],
@@ -128,8 +133,8 @@ class LoadMotionUNet(io.ComfyNode):
                         "A Stable Diffusion 1.5 base is not needed.",
             search_aliases=["denoising unet", "denoising_unet", "motion module", "animatediff", "animate anyone", "musepose"],
             inputs=[
-                io.Combo.Input("denoiser", options=model_files(),
-                               tooltip=f"denoising_unet.pth or .safetensors in models/{host.MODEL_FOLDER}. Get it from {GET_FILES}."),
+                file_input("denoiser", "denois",
+                           tooltip=f"denoising_unet.pth or .safetensors in models/{host.MODEL_FOLDER}. Get it from {GET_FILES}."),
                 io.Combo.Input("motion", options=[IN_DENOISER, *model_files()], default=IN_DENOISER,
                                tooltip="motion_module.pth of the same model, or an AnimateDiff motion module for SD 1.5. "
                                        "Leave it at none for a file that holds both."),
@@ -157,7 +162,7 @@ class LoadPoseGuider(io.ComfyNode):
             node_id="MarionetteLoadPoseGuider", display_name="Load Pose Guider", category=CATEGORY,
             description="Loads the network that turns skeleton pictures into guidance for the motion UNet (pose_guider.pth).",
             search_aliases=["pose_guider", "pose encoder", "animate anyone"],
-            inputs=[io.Combo.Input("file", options=model_files(), tooltip=f"pose_guider.pth or .safetensors in models/{host.MODEL_FOLDER}; "
+            inputs=[file_input("file", "pose", tooltip=f"pose_guider.pth or .safetensors in models/{host.MODEL_FOLDER}; "
                                    f"its widths are read from the file (Moore, MusePose, novita). Get it from {GET_FILES}.")],
             outputs=[PoseGuiderSocket.Output("pose_guider", display_name="POSE_GUIDER", tooltip="For Encode Pose.")],
         )
@@ -236,7 +241,10 @@ def find_parts(folder: str) -> dict[str, str]:
         merged = identify(denoiser).kind is Kind.MERGED
         if "CLIP image encoder" not in paths:
             width = unet_config(denoiser, reference_net=False).cross_attention_dim
-            fitting = [choice for choice in clip_vision_choices() if clip_vision_width(choice) == width]
+            choices = clip_vision_choices()
+            # a Hugging Face folder stands for the file in it
+            choices = [c for c in choices if c.endswith("/") or c.replace(os.sep, "/").rpartition("/")[0] + "/" not in choices]
+            fitting = [choice for choice in choices if clip_vision_width(choice) == width]
             if len(fitting) > 1:
                 raise CheckpointError(f"folder: {where} holds no CLIP image encoder, and several in models/clip_vision would fit: "
                                       f"{', '.join(fitting[:5])}. Put the model's own into the folder, or use the single loaders")
