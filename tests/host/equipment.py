@@ -79,6 +79,7 @@ def write_bad_models(models: Path) -> None:
         target = models / "animate_anyone" / f"{name}.safetensors"
         target.parent.mkdir(exist_ok=True)
         shutil.copyfile(good / "pose_guider.safetensors", target)
+    (models / "animate_anyone" / "lacking" / "broken.pth").write_bytes(b"")
     networks.write_clip_vision(models / "clip_vision" / "wide_clip", projection=64)
     save_file(networks.tiny_vae(latent_channels=16), models / "vae" / "wide_vae.safetensors")
 

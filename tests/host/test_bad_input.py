@@ -36,7 +36,7 @@ NO_MOTION = "none (in the denoiser file)"
 
 
 @pytest.mark.parametrize(("loader", "file", "words"), [
-    ("MarionetteLoadReferenceNet", SMALL["denoising_unet"], ["denoising_unet.safetensors", "denoiser"]),
+    ("MarionetteLoadReferenceNet", SMALL["denoising_unet"], ["denoising_unet.safetensors", "denoising UNet", "--drop-head"]),
     ("MarionetteLoadReferenceNet", SMALL["pose_guider"], ["pose_guider.safetensors", "pose guider"]),
     ("MarionetteLoadReferenceNet", SMALL["motion_module"], ["motion_module.safetensors", "motion module"]),
     ("MarionetteLoadReferenceNet", "bad/vae.safetensors", ["vae.safetensors"]),
@@ -71,9 +71,9 @@ def test_a_malicious_pickle(host: HostServer) -> None:
 
 
 @pytest.mark.parametrize(("folder", "words"), [
-    ("lacking", ["folder", "models/animate_anyone/lacking", "denoising UNet", "motion module", "ReferenceNet"]),
+    ("lacking", ["folder", "models/animate_anyone/lacking", "denoising UNet", "motion module", "ReferenceNet", "broken.pth", "download"]),
     ("twice", ["folder", "models/animate_anyone/twice", "several", "pose guider", "a.safetensors", "b.safetensors"]),
-    ("bad", ["empty.pth", "download"]),
+    ("bad", ["folder", "models/animate_anyone/bad", "several"]),
 ])
 def test_a_folder_that_holds_no_whole_model(host: HostServer, folder: str, words: list[str]) -> None:
     graph = graphs.load("basic", sampler={"model": ["all", 0]})
