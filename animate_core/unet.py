@@ -214,33 +214,31 @@ class UNet(nn.Module):
     def body(self, h: Tensor, run: Run) -> Tensor:
         skips = [h]
         for stage in cast(Iterable[Stage], self.down_blocks):
-            for layer in stage.layers():
-                h = self.layer(h, layer, run)
+            for resnet, attention, motion in stage.layers():
+                h = self.attend(resnet(h, run), attention, motion, run)
                 skips.append(h)
             for downsample in stage.downsamplers:
                 h = downsample(h)
                 skips.append(h)
 
-        for layer in self.mid_block.layers():
-            h = self.layer(h, layer, run)
+        for resnet, attention, motion in self.mid_block.layers():
+            h = self.attend(resnet(h, run), attention, motion, run)
 
         final = cast(Stage, self.up_blocks[-1]).attentions[-1]
         for stage in cast(Iterable[Stage], self.up_blocks):
             for resnet, attention, motion in stage.layers():
-                h = torch.cat([h, skips.pop()], dim=1)
+                h = resnet(torch.cat([h, skips.pop()], dim=1), run)
                 if run.features is not None and attention is not None and attention is final:
                     # the ReferenceNet ends here: nothing reads what follows
-                    run.features[attention.block.path] = attention.last_features(resnet(h, run))
+                    run.features[attention.block.path] = attention.last_features(h)
                     return h
-                h = self.layer(h, (resnet, attention, motion), run)
+                h = self.attend(h, attention, motion, run)
             for upsample in stage.upsamplers:
                 h = upsample(h, skips[-1].shape[-2:])
         return h
 
     @staticmethod
-    def layer(h: Tensor, layer: tuple[ResnetBlock, SpatialTransformer | None, MotionModule | None], run: Run) -> Tensor:
-        resnet, attention, motion = layer
-        h = resnet(h, run)
+    def attend(h: Tensor, attention: SpatialTransformer | None, motion: MotionModule | None, run: Run) -> Tensor:
         if attention is not None:
             h = attention(h, run)
         if motion is not None:

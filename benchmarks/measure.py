@@ -113,8 +113,8 @@ def peak_of_step(case: Case, way: str) -> int:
 def peak_memory(case: Case, way: str) -> int:
     """`peak_of_step` in a fresh process. Raises CalledProcessError if it fails."""
     code = ("import json, sys; from benchmarks.cases import Case; from benchmarks.measure import peak_of_step; "
-            "print(peak_of_step(Case(**json.loads(sys.argv[1])), sys.argv[2]))")
-    command = [sys.executable, "-c", code, json.dumps(asdict(case)), way]
+            "import torch; torch.set_num_threads(int(sys.argv[3])); print(peak_of_step(Case(**json.loads(sys.argv[1])), sys.argv[2]))")
+    command = [sys.executable, "-c", code, json.dumps(asdict(case)), way, str(torch.get_num_threads())]
     root = Path(__file__).resolve().parents[1]
     return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=root).stdout.split()[-1])
 

@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from animate_core.blocks import ResnetBlock, SelfOrCrossAttention, SpatialTransformer
+from animate_core.blocks import FeedForward, ResnetBlock, SelfOrCrossAttention, SpatialTransformer
 from animate_core.motion import MotionModule
 from animate_core.unet import UNet, timestep_embedding
 
@@ -36,6 +36,12 @@ def attention(layer: SelfOrCrossAttention, x: Tensor, context: Tensor) -> Tensor
     q, k, v = (t.view(t.shape[0], -1, layer.heads, t.shape[-1] // layer.heads).transpose(1, 2) for t in (q, k, v))
     out = F.scaled_dot_product_attention(q, k, v, dropout_p=0.0, is_causal=False)
     return layer.to_out[0](out.transpose(1, 2).reshape(x.shape[0], -1, x.shape[-1]))
+
+
+def feed_forward(ff: FeedForward, x: Tensor) -> Tensor:
+    first: Any = ff.net[0]
+    value, gate = first.proj(x).chunk(2, dim=-1)
+    return ff.net[2](value * F.gelu(gate))
 
 
 def resnet(block: ResnetBlock, x: Tensor, embedding: Tensor, frames: int) -> Tensor:
@@ -60,7 +66,7 @@ def spatial(transformer: SpatialTransformer, x: Tensor, states: Tensor, bank: Ma
 
     tokens = states.repeat_interleave(frames, dim=0)
     y = attention(block.attn2, block.norm2(joint), tokens) + joint
-    y = block.ff(block.norm3(y)) + y
+    y = feed_forward(block.ff, block.norm3(y)) + y
 
     y = y.reshape(rows, height, width, -1).permute(0, 3, 1, 2).contiguous()
     return transformer.proj_out(y) + x
@@ -78,7 +84,7 @@ def temporal(module: MotionModule, x: Tensor, frames: int) -> Tensor:
         n = n + layer.pos_encoder.pe[:, :frames].to(n.dtype)
         out = attention(layer, n, n)
         y = out.unflatten(0, (-1, positions)).transpose(1, 2).flatten(0, 1) + y
-    y = block.ff(block.ff_norm(y)) + y
+    y = feed_forward(block.ff, block.ff_norm(y)) + y
     y = transformer.proj_out(y)
     return y.reshape(rows, height, width, -1).permute(0, 3, 1, 2).contiguous() + x
 
