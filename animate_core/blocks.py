@@ -51,6 +51,9 @@ class ClipConditioning:
     context: `[1, n, D]` for n > 1 tokens: full cross-attention.
     reference: block path -> (key, value), each `[1, N, C]`, of the ReferenceNet's features projected by this
         UNet's own `attn1`; None for rows that do not see the reference (the unconditional half).
+
+    In training without motion modules every row of a "clip" may be of another character: `cross` and `reference` then have one entry
+    for each row instead of 1.
     """
 
     cross: Mapping[str, Tensor]
@@ -62,8 +65,9 @@ class ClipConditioning:
 class Run:
     """The arguments of one forward pass that every layer reads.
 
-    time: residual block path -> `[1 or clips, C, 1, 1]` (`UNet.time_projections`).
+    time: residual block path -> `[1, clips or rows, C, 1, 1]` (`UNet.time_projections`).
     features: where the ReferenceNet's blocks put their normed tokens, by block path; None in the denoiser.
+    motion: False passes the motion modules by.
     """
 
     frames: int
@@ -71,10 +75,12 @@ class Run:
     time: Mapping[str, Tensor]
     attention: Attention
     features: dict[str, Tensor] | None = None
+    motion: bool = True
 
     def per_row(self, x: Tensor) -> Tensor:
-        """`[1 or clips, ...]` -> something that broadcasts over `[clips * frames, ...]`."""
-        return x if x.shape[0] == 1 else x.repeat_interleave(self.frames, dim=0)
+        """`[1, clips or rows, ...]` -> something that broadcasts over rows = `clips * frames`."""
+        rows = self.frames * len(self.clips)
+        return x if x.shape[0] in (1, rows) else x.repeat_interleave(rows // x.shape[0], dim=0)
 
 
 def group_norm(norm: nn.Module, x: Tensor, frames: int, over_frames: bool) -> Tensor:

@@ -182,17 +182,17 @@ class UNet(nn.Module):
         return ClipConditioning(cross, None if single else tokens, reference if features is not None else None)
 
     def forward(self, sample: Tensor, time: Mapping[str, Tensor], clips: Sequence[ClipConditioning],
-                pose: Tensor | None = None, attention: Attention = sdpa) -> Tensor:
+                pose: Tensor | None = None, attention: Attention = sdpa, motion: bool = True) -> Tensor:
         """Predicts noise or velocity for every frame of one window.
 
         sample: latents `[clips * F, 4, h, w]`, any h and w. time: of `time_projections`. clips: of `condition`,
         one for each clip of the batch. pose: features `[F, C, h, w]` (for all clips) or `[clips * F, C, h, w]`.
-        Returns `[clips * F, 4, h, w]`.
+        motion: False passes the motion modules by (the first stage of training). Returns `[clips * F, 4, h, w]`.
         """
         frames = sample.shape[0] // len(clips)
         if pose is not None and pose.shape[0] != sample.shape[0]:
             pose = pose.repeat(len(clips), 1, 1, 1)
-        h = self.body(self.stem(sample, pose), Run(frames, clips, time, attention))
+        h = self.body(self.stem(sample, pose), Run(frames, clips, time, attention, motion=motion))
         h = group_norm(self.conv_norm_out, h, frames, self.config.norm_over_frames)
         return self.conv_out(F.silu(h))
 
@@ -200,10 +200,10 @@ class UNet(nn.Module):
         """One pass at timestep 0 over the reference picture, up to the last norm that anything reads.
 
         latent `[1, 4, h, w]` (scaled by 0.18215), tokens `[1, n, D]` -> block path -> `[1, N, C]`, the first
-        layer norm's output in each of the 16 transformer blocks.
+        layer norm's output in each of the 16 transformer blocks. With n = 1, several references at once: B instead of 1.
         """
         time = self.time_projections(torch.zeros(1, device=latent.device), latent.dtype)
-        run = Run(1, [self.condition(tokens)], time, attention, features={})
+        run = Run(latent.shape[0], [self.condition(tokens)], time, attention, features={})
         self.body(self.stem(latent, None), run)
         return run.features or {}
 
@@ -241,6 +241,6 @@ class UNet(nn.Module):
     def attend(h: Tensor, attention: SpatialTransformer | None, motion: MotionModule | None, run: Run) -> Tensor:
         if attention is not None:
             h = attention(h, run)
-        if motion is not None:
+        if motion is not None and run.motion:
             h = motion(h, run)
         return h

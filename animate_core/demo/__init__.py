@@ -1,0 +1,1 @@
+"""The built-in model's world: procedurally drawn characters and their motions, with exact keypoints and masks."""

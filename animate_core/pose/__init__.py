@@ -1,0 +1,1 @@
+"""Poses: keypoints and their drawing."""
