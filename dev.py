@@ -2,8 +2,9 @@
 """The project's commands, with nothing but the standard library.
 
     python dev.py test [-- pytest arguments]    environment, host and browser, then ruff, mypy and every test
-    python dev.py demo [--image FILE] [--pose FILE] [--models DIR] [--open]
-                                                a picture and a pose video through the pack in a real ComfyUI; --help says more
+    python dev.py demo [--seed N] [--motion NAME] [--frames N] [--models DIR] [--open]
+                                                a clip through the pack in a real ComfyUI, by the built-in model or by published
+                                                files; --help says more
     python dev.py lint                          ruff and mypy alone
     python dev.py host [-- host arguments]      a ComfyUI with this pack in it, for trying things out
     python dev.py env                           makes the environment and prints its interpreter's path
@@ -35,7 +36,8 @@ HOST_COMMIT = "783545f689a0af730065994b46b382ae24844c99"
 
 TORCH = ("torch", "torchvision", "torchaudio")
 DEV_PACKAGES = ("pytest>=8", "ruff", "mypy", "playwright", "psutil")
-TEST_FOLDERS = ("tests/core", "tests/parity", "tests/host", "tests/browser")
+REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "training" / "requirements.txt")
+TEST_FOLDERS = ("tests/core", "tests/parity", "tests/training", "tests/host", "tests/browser")
 UNUSED_ENV_DAYS = 14
 
 
@@ -133,7 +135,8 @@ def host_requirements(host: Path) -> list[str]:
 
 def env_key(host: Path) -> str:
     """A hash of everything that decides what the environment holds."""
-    parts = [sys.version, sys.base_prefix, *TORCH, *host_requirements(host), *requirement_lines(ROOT / "requirements.txt"), *DEV_PACKAGES]
+    parts = [sys.version, sys.base_prefix, *TORCH, *host_requirements(host),
+             *(line for path in REQUIREMENTS for line in requirement_lines(path)), *DEV_PACKAGES]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -172,7 +175,8 @@ def build_env(folder: Path, host: Path) -> None:
     # torchaudio's own requirement can lag behind torch's releases; the host only needs it to import.
     run(*pip, "--no-deps", "torchaudio")
     run(*pip, *host_requirements(host))
-    run(*pip, "-r", ROOT / "requirements.txt")
+    for path in REQUIREMENTS:
+        run(*pip, "-r", path)
     run(*pip, *DEV_PACKAGES)
     say(f"environment ready after {time.monotonic() - started:.0f} s")
 
@@ -226,7 +230,7 @@ def lint(python: Path) -> int:
 
 
 def mypy(python: Path) -> int:
-    """Check the pack as a package called `marionette`, the way its relative imports see it.
+    """Check the pack as a package called `marionette`, the way its relative imports see it, and `training` as it is run, from the root.
 
     The repository's folder may have a name that is no Python identifier ("ComfyUI-Marionette"), hence the link.
     """
@@ -235,11 +239,9 @@ def mypy(python: Path) -> int:
     link = home / "marionette"
     if not link.exists():
         link.symlink_to(ROOT, target_is_directory=True)
-    packages = [name for name in ("animate_core", "nodes", "training") if (ROOT / name).is_dir()]
     command = [str(python), "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(home / "cache")]
-    for name in packages:
-        command += ["-p", f"marionette.{name}"]
-    return subprocess.call(command, cwd=home)
+    pack = subprocess.call([*command, "-p", "marionette.animate_core", "-p", "marionette.nodes"], cwd=home)
+    return pack or subprocess.call([*command, "-p", "training"], cwd=ROOT)
 
 
 def command_env(_: argparse.Namespace) -> int:
@@ -279,7 +281,11 @@ def command_demo(arguments: argparse.Namespace) -> int:
     host = find_host()
     python = ensure_env(host)
     environment = {**os.environ, "COMFYUI_PATH": str(host), "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-    return subprocess.call([python, ROOT / "tools" / "demo.py", *arguments.rest], env=environment)
+    started = time.monotonic()
+    status = subprocess.call([python, ROOT / "tools" / "demo.py", *arguments.rest], env=environment)
+    if status == 0 and not {"--open", "--help", "-h"} & set(arguments.rest):
+        say(f"{time.monotonic() - started:.0f} s in all")
+    return status
 
 
 def command_host(arguments: argparse.Namespace) -> int:
@@ -314,7 +320,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, function, summary in (
         ("test", command_test, "everything: environment, host, browser, ruff, mypy, pytest"),
-        ("demo", command_demo, "a picture and a pose video to a clip, in the real host"),
+        ("demo", command_demo, "a clip by the built-in model, or by published files, in the real host"),
         ("lint", command_lint, "ruff and mypy"),
         ("host", command_host, "start the host with this pack"),
         ("env", command_env, "make the environment and print its interpreter"),

@@ -261,9 +261,9 @@ def prepare_denoiser(denoiser: Mapping[str, Tensor], motion: Mapping[str, Tensor
         denoiser: the denoising UNet, with or without motion modules.
         motion: the motion modules (published or MotionAdapter names, or a merged file), None if `denoiser` has them.
         denoiser_source, motion_source: the files' names, for messages.
-        family: a name of `families.FAMILY_NAMES`, or "auto": MusePose by its 128 positions, else Moore.
+        family: a name of `families.FAMILIES`, or "auto": MusePose by its 128 positions, else Moore.
 
-    Returns `(config, state dict for load_state_dict(strict=True), info)`, where `info.family` is a name of `FAMILY_NAMES`.
+    Returns `(config, state dict for load_state_dict(strict=True), info)`, where `info.family` is a name of `FAMILIES`.
     Raises CheckpointError; ValueError for an unknown family.
     """
     preset = None if family == "auto" else family_preset(family)

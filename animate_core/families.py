@@ -1,4 +1,4 @@
-"""The published checkpoint families and the settings that their weights were made for.
+"""The published checkpoint families, and the built-in model, with the settings that their weights were made for.
 
 A family is chosen by name (or found by `animate_core.checkpoints` from the files), so that nobody types a beta.
 Values: the families' own inference scripts and configuration files.
@@ -37,7 +37,7 @@ class FamilyPreset:
         draw_face: whether the skeleton pictures of the training data show the face's points.
         colour_order: channel order of the skeleton's colours, as the pose guider expects them.
         clip_fit: how the reference picture comes to CLIP's 224x224: "squash" ignores the aspect, "crop" takes the centre.
-        pose_channels: channel widths of the pose guider.
+        pose_channels: channel widths of the pose guider; empty where the file alone tells.
         licence: what is known about the licence of the published weights.
     """
 
@@ -124,8 +124,30 @@ _NOVITA = FamilyPreset(
     licence="Apache-2.0",
 )
 
-FAMILIES: Mapping[str, FamilyPreset] = MappingProxyType({preset.name: preset for preset in (_MOORE, _MUSEPOSE, _NOVITA)})
-FAMILY_NAMES: tuple[str, ...] = tuple(FAMILIES)
+_DEMO = FamilyPreset(
+    name="Demo",
+    beta_schedule="scaled_linear",
+    prediction_type="v_prediction",
+    zero_snr=True,
+    spacing="trailing",
+    window_length=16,
+    window_overlap=4,
+    closed_loop=True,
+    max_frames=32,
+    guidance=1.5,
+    steps=12,
+    width=128,
+    height=192,
+    draw_face=False,
+    colour_order="RGB",
+    clip_fit="squash",
+    pose_channels=(),
+    licence="Apache-2.0",
+)
+
+# to choose from; the built-in model has heads and norm groups of its own, and so its own loader
+FAMILY_NAMES: tuple[str, ...] = tuple(preset.name for preset in (_MOORE, _MUSEPOSE, _NOVITA))
+FAMILIES: Mapping[str, FamilyPreset] = MappingProxyType({preset.name: preset for preset in (_MOORE, _MUSEPOSE, _NOVITA, _DEMO)})
 
 
 def family_preset(name: str) -> FamilyPreset:

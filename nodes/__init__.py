@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from . import loaders, pose, reference, sampling
+from . import demo, loaders, pose, reference, sampling
 
 NODES: list[type[io.ComfyNode]] = [
     loaders.LoadReferenceNet,
@@ -16,4 +16,6 @@ NODES: list[type[io.ComfyNode]] = [
     sampling.MultiFrameSampler,
     sampling.AnimateConditioning,
     sampling.AnimateSigmas,
+    demo.LoadDemoModel,
+    demo.DemoCharacter,
 ]

@@ -13,6 +13,7 @@ import comfy.clip_vision
 import comfy.model_management as mm
 import comfy.model_patcher
 import comfy.ops
+import comfy.sd
 import comfy.utils
 import folder_paths
 import latent_preview
@@ -21,7 +22,7 @@ from comfy.ldm.modules import attention as host_attention
 from torch import Tensor, nn
 
 from ..animate_core.blocks import Attention
-from ..animate_core.checkpoints import clean_state_dict, read_state_dict
+from ..animate_core.checkpoints import CheckpointError, clean_state_dict, read_state_dict
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +110,17 @@ def clip_vision_from(config: dict[str, Any], weights: dict[str, Tensor]) -> Any:
     clip = comfy.clip_vision.ClipVisionModel({**config, "model_type": "clip_vision_model"})
     clip.load_sd(weights)
     return clip
+
+
+def vae_from(weights: dict[str, Tensor], source: str) -> Any:
+    """The host's VAE of a file that holds a whole one. Raises CheckpointError."""
+    vae = comfy.sd.VAE(sd=dict(weights))
+    # the host only warns of missing tensors, and keeps what memory happens to hold in their place
+    missing = [] if vae.first_stage_model is None else sorted(vae.first_stage_model.state_dict().keys() - weights.keys())
+    if vae.first_stage_model is None or missing:
+        lacking = f": {len(missing)} tensors are missing ({', '.join(missing[:3])})" if missing else ""
+        raise CheckpointError(f"{source} is no whole VAE that ComfyUI knows{lacking}")
+    return vae
 
 
 def frame_strip(latents: Tensor) -> Tensor:

@@ -208,10 +208,11 @@ class AnimateModel(comfy.model_base.BaseModel):
         return executor.execute(x, timestep, None, None, None, transformer_options, **{COND_KEY: clips})
 
 
-def load_motion_unet(denoiser: str, motion: str | None, family: str, weight_dtype: str, disable_dynamic: bool = False) -> Any:
+def load_motion_unet(denoiser: str, motion: str | None, family: str, weight_dtype: str, num_heads: int = 8, norm_num_groups: int = 32,
+                     disable_dynamic: bool = False) -> Any:
     """The host MODEL of a denoiser file and a motion file (None: in the denoiser file). Raises CheckpointError."""
     config, state_dict, info = prepare_denoiser(host.load_state_dict(denoiser), host.load_state_dict(motion) if motion else None,
-                                                denoiser, motion or "", family)
+                                                denoiser, motion or "", family, num_heads=num_heads, norm_num_groups=norm_num_groups)
     preset = family_preset(info.family or "Moore")
     model_config = AnimateModelConfig(config, preset)
     model_config.set_inference_dtype(*host.choose_dtypes(weight_dtype, state_dict))
@@ -220,5 +221,5 @@ def load_motion_unet(denoiser: str, motion: str | None, family: str, weight_dtyp
     model = AnimateModel(model_config, preset, device=offload_device)
     patcher = patcher_class(model, load_device=load_device, offload_device=offload_device)
     model.load_model_weights(state_dict, "", assign=patcher.is_dynamic())
-    patcher.cached_patcher_init = (load_motion_unet, (denoiser, motion, family, weight_dtype))
+    patcher.cached_patcher_init = (load_motion_unet, (denoiser, motion, family, weight_dtype, num_heads, norm_num_groups))
     return patcher

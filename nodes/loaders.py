@@ -54,8 +54,8 @@ def family_input() -> io.Combo.Input:
                 "Moore.")
 
 
-def load_reference_net(path: str, weight_dtype: str) -> ReferenceNet:
-    config, state_dict, _ = prepare_reference_net(host.load_state_dict(path), path)
+def load_reference_net(path: str, weight_dtype: str, num_heads: int = 8, norm_num_groups: int = 32) -> ReferenceNet:
+    config, state_dict, _ = prepare_reference_net(host.load_state_dict(path), path, num_heads=num_heads, norm_num_groups=norm_num_groups)
     patcher, dtype = host.build_patcher(partial(UNet, config), state_dict, weight_dtype)
     return ReferenceNet(patcher, dtype, os.path.basename(path), config)
 

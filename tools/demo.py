@@ -1,7 +1,7 @@
-"""A picture and a pose video through the pack in a real ComfyUI: `python dev.py demo`.
+"""A clip through the pack in a real ComfyUI: `python dev.py demo`.
 
-Without --models it makes small networks that nobody trained: every node, file format and setting of the way from picture to clip is
-real, the look of the frames is not.
+Without --models: the workflow `demo`, in which the pack's built-in model animates a drawn character.
+With --models DIR: a picture and a pose video through the published networks.
 """
 
 from __future__ import annotations
@@ -15,18 +15,23 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
 from animate_core.checkpoints import CheckpointError, Kind, identify, read_state_dict
+from animate_core.demo.character import HELD_OUT_SEED, LAST_SEED, check_seed
+from animate_core.demo.motion import MOTIONS
 from tests.host import equipment, graphs, published
 from tests.host.host_server import PACK, HostError, HostServer
-from tests.host.result import Graph
+from tests.host.result import Graph, Result
 
 BASE = Path.home() / ".cache" / "marionette" / "demo"
 WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
-UNTRAINED = "made by networks that were not trained: they show that the path works, not what a clip looks like"
-SHEET_COLUMNS, SHEET_WIDTH = 6, 160
+# with the built-in model the workflow's own settings count
+FULL = {"frames": 24, "width": 512, "height": 768, "steps": 25, "seed": 42}
+RESULTS = {"mp4": "demo.mp4", "webp": "demo.webp", "beside_webp": "demo_side_by_side.webp"}
+SHEET_COLUMNS, SHEET_WIDTH = 6, 256
 HOUR = 3600.0
 
 
@@ -40,29 +45,72 @@ def say(text: str) -> None:
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dev.py demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--image", type=Path, help="picture of the character")
-    parser.add_argument("--pose", type=Path, help="pose video: skeletons on black")
+    parser.add_argument("--seed", type=int, help=f"who is drawn, 0 to {LAST_SEED} (from {HELD_OUT_SEED} up: never trained on); with "
+                        "--models: the noise")
+    parser.add_argument("--motion", choices=MOTIONS, help="what the drawn character does")
     parser.add_argument("--models", type=Path, metavar="DIR", help="folder with the published files: denoising UNet, motion module, "
                         "ReferenceNet, pose guider, image encoder and VAE, told apart by what is in them")
-    parser.add_argument("--frames", type=int, default=24)
-    parser.add_argument("--width", type=int, help="512 with --models, else 128")
-    parser.add_argument("--height", type=int, help="768 with --models, else 192")
-    parser.add_argument("--steps", type=int, help="25 with --models, else 6")
-    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--image", type=Path, help="with --models: picture of the character")
+    parser.add_argument("--pose", type=Path, help="with --models: pose video, skeletons on black")
+    parser.add_argument("--frames", type=int, help="16, with --models 24")
+    parser.add_argument("--width", type=int, help="128, with --models 512")
+    parser.add_argument("--height", type=int, help="192, with --models 768")
+    parser.add_argument("--steps", type=int, help="the workflow's, with --models 25")
     parser.add_argument("--output", type=Path, default=Path("output"), metavar="DIR", help="where the results go (./output)")
     parser.add_argument("--open", action="store_true", help="leave the server running and open its page with the same workflow")
     arguments = parser.parse_args(words)
-    for name, small, full in (("width", 128, 512), ("height", 192, 768), ("steps", 6, 25)):
-        if getattr(arguments, name) is None:
-            setattr(arguments, name, full if arguments.models else small)
+    check(arguments)
+    return arguments
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Raises DemoError for options that cannot be."""
+    for name in ("frames", "steps"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise DemoError(f"--{name}: {value} is too few; at least 1 is wanted")
+    if arguments.models is None:
+        if arguments.image or arguments.pose:
+            raise DemoError("--image and --pose need --models DIR: the built-in model knows its own drawn characters alone")
+        try:
+            check_seed(HELD_OUT_SEED if arguments.seed is None else arguments.seed)
+        except ValueError as error:
+            raise DemoError(f"--{error}") from error
+        return
+    if arguments.motion:
+        raise DemoError("--motion is for the built-in model; with --models, give the motion as a pose video: --pose FILE")
     for name in ("image", "pose", "models"):
         path = getattr(arguments, name)
         if path is not None and not path.exists():
             raise DemoError(f"--{name}: there is no {path}")
-    return arguments
 
 
-# --------------------------------------------------------------------------------------------------------------- files
+# ------------------------------------------------------------------------------------------------------ built-in model
+
+
+def built_in_graph(arguments: argparse.Namespace) -> Graph:
+    """The workflow `demo`, with everything saved that the results need."""
+    def given(*names: str) -> dict[str, int | str]:
+        return {name: value for name in names if (value := getattr(arguments, name)) is not None}
+
+    size = given("width", "height")
+    graph = graphs.load("demo", character={**given("seed", "motion", "frames"), **size}, reference=size, pose=size,
+                        sampler=given("steps"))
+    fps = graph["webp"]["inputs"]["fps"]
+    for name, source in (("reference_picture", ["character", 0]), ("pose_pictures", ["character", 1]), ("truth", ["character", 3])):
+        graphs.add(graph, name, "SaveImage", images=source, filename_prefix=f"{name}/{name}")
+    graphs.add(graph, "beside_webp", "SaveAnimatedWEBP", **{**graph["webp"]["inputs"], "images": ["beside", 0]})
+    return add_clip(graph, fps)
+
+
+def add_clip(graph: Graph, fps: object, **video: object) -> Graph:
+    """The frames as pictures and as mp4; in place."""
+    graphs.add(graph, "frames", "SaveImage", images=["decode", 0], filename_prefix="frames/frame")
+    graphs.add(graph, "clip", "CreateVideo", images=["decode", 0], fps=fps, **video)
+    return graphs.add(graph, "mp4", "SaveVideo", video=["clip", 0], filename_prefix="demo", format="mp4", codec="auto")
+
+
+# ---------------------------------------------------------------------------------------------------- published models
 
 
 def link(source: Path, target: Path) -> None:
@@ -84,11 +132,8 @@ def find_vae(folder: Path) -> Path:
     raise DemoError(f"--models: {folder} holds no VAE; put vae-ft-mse-840000-ema-pruned.safetensors beside the other files")
 
 
-def write_models(models: Path, given: Path | None) -> None:
+def link_models(models: Path, given: Path) -> None:
     """Under the names that the workflows in workflows/ expect, so that the page can run them too."""
-    if given is None:
-        published.write_published(models)
-        return
     link(given, models / "animate_anyone" / published.FAMILY)
     link(find_vae(given), models / "vae" / published.VAE_FILE)
 
@@ -107,47 +152,35 @@ def write_inputs(inputs: Path, image: Path | None, pose: Path | None) -> None:
     shutil.rmtree(drawn)
 
 
-# --------------------------------------------------------------------------------------------------------------- graph
-
-
-def build_graph(arguments: argparse.Namespace) -> Graph:
-    """The basic graph, with everything saved that the results need."""
-    size = {"width": arguments.width, "height": arguments.height}
+def published_graph(arguments: argparse.Namespace) -> Graph:
+    """The workflow `basic` with Load Animate Anyone in the place of the single loaders, and everything saved that the results need."""
+    values = {name: default if (value := getattr(arguments, name)) is None else value for name, default in FULL.items()}
+    size = {"width": values["width"], "height": values["height"]}
     graph = graphs.load(
         "basic", picture={"image": published.PICTURE}, video={"file": published.CLIP}, vae={"vae_name": published.VAE_FILE},
         # enough for any clip of 12 frames a second or more; the exact number is cut from it
-        trimmed={"duration": max(1.0, arguments.frames / 12)}, poses={"length": arguments.frames}, reference=size, pose=size,
-        sampler={"steps": arguments.steps, "seed": arguments.seed}, frames={"filename_prefix": "frames/frame"})
-    del graph["save"]
-    if arguments.models is None:
-        folder = published.FAMILY
-        graphs.change(graph, reference_net={"file": f"{folder}/reference_unet.pth"}, pose_guider={"file": f"{folder}/pose_guider.pth"},
-                      model={"denoiser": f"{folder}/denoising_unet.pth", "motion": f"{folder}/motion_module.pth"},
-                      clip_vision={"file": published.CLIP_FILE})
-    else:
-        load_by_content(graph)
-    graphs.add(graph, "pose_pictures", "SaveImage", images=["poses", 0], filename_prefix="poses/pose")
-    graphs.add(graph, "clip", "CreateVideo", images=["decode", 0], fps=["components", 2], audio=["components", 1])
-    graphs.add(graph, "mp4", "SaveVideo", video=["clip", 0], filename_prefix="demo", format="mp4", codec="auto")
-    graphs.add(graph, "webp", "SaveAnimatedWEBP", images=["decode", 0], filename_prefix="demo", fps=["components", 2], lossless=False,
-               quality=85, method="default")
-    return graph
-
-
-def load_by_content(graph: Graph) -> None:
-    """Load Animate Anyone in the place of the single loaders; in place."""
+        trimmed={"duration": max(1.0, values["frames"] / 12)}, poses={"length": values["frames"]}, reference=size, pose=size,
+        sampler={"steps": values["steps"], "seed": values["seed"]})
     slots = {"model": 0, "reference_net": 1, "pose_guider": 2, "clip_vision": 3}
-    for name in slots:
+    for name in ("save", *slots):
         del graph[name]
     for about in graph.values():
         for key, value in about["inputs"].items():
             if isinstance(value, list) and value[0] in slots:
                 about["inputs"][key] = ["all", slots[value[0]]]
     graphs.add(graph, "all", "MarionetteLoadAnimateAnyone", folder=published.FAMILY, family="auto", weight_dtype="auto")
+    graphs.add(graph, "reference_picture", "SaveImage", images=["picture", 0], filename_prefix="reference/reference")
+    graphs.add(graph, "pose_pictures", "SaveImage", images=["poses", 0], filename_prefix="poses/pose")
+    graphs.add(graph, "webp", "SaveAnimatedWEBP", images=["decode", 0], filename_prefix="demo", fps=["components", 2], lossless=False,
+               quality=85, method="default")
+    return add_clip(graph, ["components", 2], audio=["components", 1])
 
 
-def run_graph(host: HostServer, graph: Graph, output: Path) -> list[Path]:
-    """Runs it with progress on the way; copies its results to `output` and gives their paths. Raises DemoError."""
+# ----------------------------------------------------------------------------------------------------------------- run
+
+
+def run_graph(host: HostServer, graph: Graph) -> Result:
+    """Runs it with progress on the way. Raises DemoError."""
     queued = host.submit(graph)
     if not isinstance(queued, str):
         raise DemoError(f"ComfyUI refused the graph: {queued.error.strip()}")
@@ -167,64 +200,68 @@ def run_graph(host: HostServer, graph: Graph, output: Path) -> list[Path]:
     result = host.wait(graph, queued, HOUR)
     if result.status != "success":
         raise DemoError(f"{result.error_node}: {result.error}")
-    output.mkdir(parents=True, exist_ok=True)
-    made = []
-    for node in ("mp4", "webp"):
-        entry = result.outputs[node]["images"][0]
-        made.append(output / f"demo.{node}")
-        shutil.copyfile(host.output / entry["subfolder"] / entry["filename"], made[-1])
-    made.append(output / "demo.png")
-    reference = host.input / published.PICTURE
-    note = "frames, by untrained networks" if "all" not in graph else "frames"
-    contact_sheet(Image.open(reference).convert("RGB"), result.images("pose_pictures"), result.images("frames"), note).save(made[-1])
     say(f"{time.monotonic() - started:6.1f} s  done: {len(result.images('frames'))} frames")
+    return result
+
+
+def save_results(host: HostServer, result: Result, output: Path) -> list[Path]:
+    """Copies the clip out of the host's folder, draws the contact sheet, and gives their paths."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        made = []
+        for node, name in RESULTS.items():
+            if node in result.outputs:
+                entry = result.outputs[node]["images"][0]
+                made.append(output / name)
+                shutil.copyfile(host.output / entry["subfolder"] / entry["filename"], made[-1])
+        rows = {"pose": "pose_pictures", "truth": "truth", "frame": "frames"}
+        made.append(output / "demo.png")
+        contact_sheet(result.images("reference_picture")[0], {label: result.images(node) for label, node in rows.items()
+                                                              if node in result.outputs}).save(made[-1])
+    except OSError as error:
+        raise DemoError(f"--output: {output} could not be written ({error})") from error
     return made
 
 
-def contact_sheet(reference: Image.Image, poses: Sequence, frames: Sequence, note: str) -> Image.Image:
-    """The reference at the left; some poses, and under each its frame. poses, frames: `[H, W, 3]` uint8 each."""
-    count = min(SHEET_COLUMNS, len(frames))
-    chosen = [round(i * (len(frames) - 1) / max(1, count - 1)) for i in range(count)]
-    height = round(SHEET_WIDTH * frames[0].shape[0] / frames[0].shape[1])
+def contact_sheet(reference: np.ndarray, rows: dict[str, np.ndarray]) -> Image.Image:
+    """The reference at the left; some moments of the clip as columns, one row for each clip. Pictures `[H, W, 3]` uint8."""
+    last = len(next(iter(rows.values()))) - 1
+    count = min(SHEET_COLUMNS, last + 1)
+    chosen = [round(i * last / max(1, count - 1)) for i in range(count)]
+    height = max(round(SHEET_WIDTH * pictures.shape[1] / pictures.shape[2]) for pictures in (reference[None], *rows.values()))
     gap, line = 8, 20
-    sheet = Image.new("RGB", ((count + 1) * (SHEET_WIDTH + gap) + gap, 2 * (height + line + gap)), (24, 24, 24))
+    sheet = Image.new("RGB", ((count + 1) * (SHEET_WIDTH + gap) + gap, len(rows) * (height + line + gap)), (24, 24, 24))
     draw = ImageDraw.Draw(sheet)
 
-    def place(picture: Image.Image, column: int, row: int, label: str) -> None:
+    def place(picture: np.ndarray, column: int, row: int, label: str) -> None:
         x, y = gap + column * (SHEET_WIDTH + gap), row * (height + line + gap)
         draw.text((x, y + 4), label, fill=(230, 230, 230))
-        picture = picture.copy()
-        picture.thumbnail((SHEET_WIDTH, height))
-        sheet.paste(picture, (x, y + line))
+        size = (SHEET_WIDTH, round(SHEET_WIDTH * picture.shape[0] / picture.shape[1]))
+        sheet.paste(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC), (x, y + line))
 
     place(reference, 0, 0, "reference")
-    for column, i in enumerate(chosen, 1):
-        place(Image.fromarray(poses[i]).resize((SHEET_WIDTH, round(SHEET_WIDTH * poses[i].shape[0] / poses[i].shape[1]))), column, 0,
-              f"pose {i + 1}")
-        place(Image.fromarray(frames[i]).resize((SHEET_WIDTH, height)), column, 1, note if column == 1 else "")
+    for row, (label, pictures) in enumerate(rows.items()):
+        for column, i in enumerate(chosen, 1):
+            place(pictures[i], column, row, f"{label} {i + 1}")
     return sheet
 
 
-# ----------------------------------------------------------------------------------------------------------------- run
-
-
 def demo(arguments: argparse.Namespace) -> None:
-    if arguments.models is None:
-        say(f"no --models: the frames will be {UNTRAINED}.")
     shutil.rmtree(BASE, ignore_errors=True)
-    write_models(BASE / "models", arguments.models)
-    write_inputs(BASE / "input", arguments.image, arguments.pose)
-    graph = build_graph(arguments)
+    if arguments.models is None:
+        workflow, graph = "demo", built_in_graph(arguments)
+    else:
+        workflow, graph = "basic", published_graph(arguments)
+        link_models(BASE / "models", arguments.models)
+        write_inputs(BASE / "input", arguments.image, arguments.pose)
     say("starting ComfyUI with the pack in its custom_nodes folder")
     device = [] if torch.cuda.is_available() else ["--cpu"]
     # no value: as many threads as the machine has, unless the person says otherwise
     with HostServer(BASE, environment={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "")}, device=device) as host:
-        for path in run_graph(host, graph, arguments.output):
-            say(f"saved {path}")
-        if arguments.models is None:
-            say(f"The frames are {UNTRAINED}. For a clip to look at, give --models DIR with the published files (README.md).")
+        for path in save_results(host, run_graph(host, graph), arguments.output):
+            say(f"saved {path.resolve()}")
         if arguments.open:
-            url = f"{host.url}/?template=basic&source={PACK}"
+            url = f"{host.url}/?template={workflow}&source={PACK}"
             webbrowser.open(url)
             say(f"the page: {url}   (Ctrl+C ends it)")
             while host.process.poll() is None:

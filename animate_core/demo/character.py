@@ -186,4 +186,5 @@ def make_character(seed: int) -> Character:
     background = make_background(rng)
     body = make_body(rng)
     looks = make_looks(rng, (background.upper, background.lower))
-    return Character(seed, body, looks, background, height=rng.uniform(0.74, 0.82), x=rng.uniform(0.46, 0.54), ground=rng.uniform(0.93, 0.965))
+    return Character(seed, body, looks, background, height=rng.uniform(0.74, 0.82), x=rng.uniform(0.46, 0.54),
+                     ground=rng.uniform(0.93, 0.965))

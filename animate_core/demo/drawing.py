@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +24,7 @@ class Frame:
     up: Array
     unit: float
 
-    def __call__(self, points: Array | list[tuple[float, float]]) -> Array:
+    def __call__(self, points: Array | Sequence[Sequence[float]]) -> Array:
         p = np.asarray(points, dtype=float) * self.unit
         right = np.array([-self.up[1], self.up[0]])
         return self.origin + p[..., :1] * right + p[..., 1:] * self.up
@@ -209,18 +210,21 @@ class Painter:
         looks, head = self.looks, self.head
         w, h = self.body.head_width / 2, self.body.head / 2
         if looks.scarf:
-            self.limb(*self.torso([(-0.05, self.body.torso + 0.005), (0.05, self.body.torso + 0.005)]), 0.025, 0.025, looks.scarf)
+            start, end = self.torso([(-0.05, self.body.torso + 0.005), (0.05, self.body.torso + 0.005)])
+            self.limb(start, end, 0.025, 0.025, looks.scarf)
         for side in j.SIDES:
             self.polygon(head.ellipse(side * w, -0.05 * h, w * 0.16, h * 0.2), shade(looks.skin, 0.93))
         self.polygon(head.ellipse(0, 0, w, h), looks.skin)
         if looks.beard:
-            self.polygon(head([(-0.97 * w, -0.15 * h), (-0.55 * w, -0.3 * h), (0.55 * w, -0.3 * h), (0.97 * w, -0.15 * h), (0.75 * w, -0.72 * h),
+            self.polygon(head([(-0.97 * w, -0.15 * h), (-0.55 * w, -0.3 * h), (0.55 * w, -0.3 * h), (0.97 * w, -0.15 * h),
+                               (0.75 * w, -0.72 * h),
                                (0, -1.04 * h), (-0.75 * w, -0.72 * h)]), looks.hair_colour)
         dark = (40, 30, 30)
         for side in j.SIDES:
             self.polygon(head.ellipse(side * 0.42 * w, 0.1 * h, 0.2 * w, 0.16 * h), (250, 250, 250))
             self.polygon(head.ellipse(side * 0.42 * w, 0.09 * h, 0.13 * w, 0.13 * h), looks.eyes)
-            self.polygon(head([(side * 0.2 * w, 0.34 * h), (side * 0.64 * w, 0.31 * h), (side * 0.64 * w, 0.39 * h), (side * 0.2 * w, 0.42 * h)]),
+            self.polygon(head([(side * 0.2 * w, 0.34 * h), (side * 0.64 * w, 0.31 * h), (side * 0.64 * w, 0.39 * h),
+                               (side * 0.2 * w, 0.42 * h)]),
                          shade(looks.hair_colour, 0.7))
         self.polygon(head([(-0.09 * w, -0.2 * h), (0.09 * w, -0.2 * h), (0, -0.02 * h)]), shade(looks.skin, 0.82))
         curve = np.linspace(-1, 1, 7)
@@ -247,7 +251,8 @@ class Painter:
         if looks.hair == "spiky":
             for x in (-0.75, -0.38, 0.0, 0.38, 0.75):
                 y = np.sqrt(1 - (0.9 * x)**2)
-                self.polygon(head([((x - 0.24) * w, y * h * 0.95), ((x + 0.24) * w, y * h * 0.95), (x * 1.25 * w, (y + 0.36) * h)]), looks.hair_colour)
+                self.polygon(head([((x - 0.24) * w, y * h * 0.95), ((x + 0.24) * w, y * h * 0.95), (x * 1.25 * w, (y + 0.36) * h)]),
+                             looks.hair_colour)
 
     def headwear(self, w: float, h: float) -> None:
         looks, head, colour = self.looks, self.head, self.looks.headwear_colour
@@ -263,7 +268,8 @@ class Painter:
         if looks.headwear == "cap":
             self.polygon(head.ellipse(0, 0.5 * h, 1.0 * w, 0.16 * h), shade(colour, 0.75))
         else:
-            self.polygon(head([(-1.16 * w, 0.42 * h), (1.16 * w, 0.42 * h), (1.12 * w, 0.68 * h), (-1.12 * w, 0.68 * h)]), shade(colour, 0.8))
+            self.polygon(head([(-1.16 * w, 0.42 * h), (1.16 * w, 0.42 * h), (1.12 * w, 0.68 * h), (-1.12 * w, 0.68 * h)]),
+                         shade(colour, 0.8))
 
 
 def draw_character(character: Character, points: Array, width: int, height: int) -> Image.Image:

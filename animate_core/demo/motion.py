@@ -51,7 +51,8 @@ def still(rng: np.random.Generator, frames: int) -> Moves:
     def both(low: float, high: float) -> Array:
         return np.repeat(rng.uniform(low, high, (2, 1)), frames, axis=1)
 
-    return Moves(x=np.zeros(frames), y=np.zeros(frames), lean=np.full(frames, rng.uniform(-0.03, 0.03)), tilt=np.full(frames, rng.uniform(-0.06, 0.06)),
+    return Moves(x=np.zeros(frames), y=np.zeros(frames), lean=np.full(frames, rng.uniform(-0.03, 0.03)),
+                 tilt=np.full(frames, rng.uniform(-0.06, 0.06)),
                  shoulder=both(0.12, 0.35), elbow=both(-0.15, 0.25), lift=np.zeros((2, frames)), spread=both(0.0, 0.05))
 
 
@@ -163,7 +164,7 @@ def leg(hip: Array, ankle: Array, side: float, length: float) -> tuple[Array, Ar
 
 
 def joints(body: Body, moves: Moves) -> Array:
-    """OpenPose-18 points `[F, 18, 2]` in body heights: x from the root to the picture's right, y down from the ground line (so negative)."""
+    """OpenPose-18 points `[F, 18, 2]` in body heights: x from the root to the picture's right, y down from the ground line."""
     frames = len(moves.x)
     out = np.zeros((frames, 18, 2))
     root = np.stack([moves.x, -(body.foot + body.thigh + body.shin) - moves.y], axis=-1)

@@ -36,5 +36,6 @@ def draw_background(background: Background, width: int, height: int) -> Image.Im
         draw.rectangle((0, line, w, h), fill=background.lower)
         draw.rectangle((0, line - 0.02 * h, w, line), fill=shade(background.upper, 0.8))
         size, x, y = (0.22 + 0.1 * s[0]) * w, (0.02 if s[1] < 0.5 else 0.72) * w, (0.08 + 0.2 * s[2]) * h
-        draw.rectangle((x, y, x + size, y + size * (0.8 + 0.6 * s[3])), fill=background.third, outline=shade(background.third, 0.6), width=w // 90)
+        draw.rectangle((x, y, x + size, y + size * (0.8 + 0.6 * s[3])), fill=background.third, outline=shade(background.third, 0.6),
+                       width=w // 90)
     return image.reduce(SMOOTH)

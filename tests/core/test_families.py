@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from animate_core import families
+from animate_core.demo import clip
 
 
 def test_names() -> None:
@@ -45,6 +46,16 @@ def test_published_settings(name: str, expected: dict[str, Any]) -> None:
     assert {key: getattr(preset, key) for key in expected} == expected
 
 
+def test_the_built_in_model_has_a_preset_of_its_own() -> None:
+    """Not among those to choose from in the loaders for published files, which know neither its heads nor its norm groups."""
+    preset = families.family_preset("Demo")
+    assert "Demo" not in families.FAMILY_NAMES and set(families.FAMILIES) == {*families.FAMILY_NAMES, "Demo"}
+    # what it was trained with, and drawn at
+    assert (preset.prediction_type, preset.zero_snr, preset.beta_schedule) == ("v_prediction", True, "scaled_linear")
+    assert (preset.width, preset.height, preset.draw_face, preset.colour_order) == (clip.WIDTH, clip.HEIGHT, False, "RGB")
+    assert preset.window_length <= preset.max_frames
+
+
 def test_musepose_licence_is_told() -> None:
     assert "non-commercial" in families.FAMILIES["MusePose"].licence
 
@@ -56,7 +67,8 @@ ALPHAS = {
 }
 
 
-@pytest.mark.parametrize(("name", "schedule"), [("Moore", "linear"), ("novita", "linear"), ("MusePose", "scaled_linear")])
+@pytest.mark.parametrize(("name", "schedule"), [
+    ("Moore", "linear"), ("novita", "linear"), ("MusePose", "scaled_linear"), ("Demo", "scaled_linear")])
 def test_ddim_alphas_and_timesteps(name: str, schedule: str) -> None:
     schedulers = pytest.importorskip("diffusers.schedulers")
     scheduler = schedulers.DDIMScheduler(**families.ddim_config(families.family_preset(name)))

@@ -16,7 +16,8 @@ from tests.host.host_server import HostServer
 NODES = {
     "MarionetteLoadReferenceNet", "MarionetteLoadMotionUNet", "MarionetteLoadPoseGuider", "MarionetteLoadClipVision",
     "MarionetteLoadAnimateAnyone", "MarionetteEncodeReference", "MarionetteEncodePose", "MarionetteWindows",
-    "MarionetteMultiFrameSampler", "MarionetteAnimateConditioning", "MarionetteAnimateSigmas",
+    "MarionetteMultiFrameSampler", "MarionetteAnimateConditioning", "MarionetteAnimateSigmas", "MarionetteLoadDemoModel",
+    "MarionetteDemoCharacter",
 }
 FRAMES, WIDTH, HEIGHT = 24, 64, 96
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import uuid
+from pathlib import Path
 from typing import Any
 
+import folder_paths
 import torch
 
 KINDS = ("ramp", "nan", "one channel", "alpha", "no frames")
@@ -68,4 +72,23 @@ class TestConditioning:
         return ([[torch.zeros(1, 77, width), {"pooled_output": torch.zeros(1, width)}]],)
 
 
-NODE_CLASS_MAPPINGS = {"TestImage": TestImage, "TestLatent": TestLatent, "TestConditioning": TestConditioning}
+class TestSaveJSON:
+    """Writes POSE_KEYPOINT, which no node of the host's saves, to a file in the output folder."""
+
+    RETURN_TYPES = ()
+    OUTPUT_NODE = True
+    FUNCTION = "save"
+    CATEGORY = "Marionette/tests"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - the host's name
+        return {"required": {"value": ("POSE_KEYPOINT",)}}
+
+    def save(self, value: Any) -> dict[str, Any]:
+        path = Path(folder_paths.get_output_directory()) / f"{uuid.uuid4().hex}.json"
+        path.write_text(json.dumps(value), encoding="utf-8")
+        return {"ui": {"files": [str(path)]}, "result": ()}
+
+
+NODE_CLASS_MAPPINGS = {"TestImage": TestImage, "TestLatent": TestLatent, "TestConditioning": TestConditioning,
+                       "TestSaveJSON": TestSaveJSON}

@@ -1,0 +1,1 @@
+"""Training: the two published stages, and the built-in model's autoencoder and image encoder."""

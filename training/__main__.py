@@ -1,0 +1,185 @@
+"""`python -m training`: see `--help`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from animate_core.checkpoints import CheckpointError
+
+from . import evaluate as evaluation
+from .autoencoder import autoencoder_file, train_autoencoder
+from .config import Config, read_config
+from .demo_data import held_out
+from .image_encoder import train_image_encoder
+from .loop import Plan, TrainingError, write_file
+from .networks import FILES, AnimateNetworks
+from .stages import EXPORT, prepare_demo, run_stage
+from .videos import DataError
+
+log = logging.getLogger("training")
+
+HERE = Path(__file__).resolve().parent
+DEMO_CONFIG = HERE / "demo.toml"
+DEMO_MODEL = HERE.parent / "models" / "demo"
+WORK = Path.home() / ".cache" / "marionette" / "training"
+VAE, CLIP, DATA = evaluation.VAE_FILE, evaluation.CLIP_FILE, "data"
+EPILOG = """commands:
+  (none)     train a stage: --stage 1 (pictures with a reference), then --stage 2 (motion modules on clips)
+  vae        train the built-in model's autoencoder on procedural characters
+  clip       train the built-in model's image encoder
+  prepare    draw and encode the characters that the built-in model's stages train on (the stages do it too, if it was not done)
+  export     collect the trained files of --folder into --model
+  evaluate   measure the model in --model on held-out characters; writes evaluation.json and evaluation.png into --output
+
+A training may be stopped and started again: it goes on from its last checkpoint.
+Several GPUs: accelerate launch -m training --stage 1 --config FILE"""
+
+
+def parse(words: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m training", description="Trains Animate Anyone networks.", epilog=EPILOG,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", nargs="?", choices=("stage", "vae", "clip", "prepare", "export", "evaluate"), default="stage")
+    parser.add_argument("--stage", type=int, choices=(1, 2), help="which stage to train")
+    parser.add_argument("--config", type=Path, default=DEMO_CONFIG, help="settings (TOML); default: those of the built-in model")
+    parser.add_argument("--folder", type=Path, default=WORK, help=f"where checkpoints, weights and sheets go (default: {WORK})")
+    parser.add_argument("--begin", type=Path, help="folder of weights to begin with; stage 2 takes those of stage 1 in --folder by itself")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many minutes, with a checkpoint")
+    parser.add_argument("--steps", type=int, help="steps in all, instead of the configuration's")
+    parser.add_argument("--model", type=Path, default=DEMO_MODEL, help="folder of the finished model (export, evaluate)")
+    parser.add_argument("--output", type=Path, help="where evaluate writes (default: --folder)")
+    parser.add_argument("--count", type=int, default=64, help="evaluate: held-out characters")
+    parser.add_argument("--frames", type=int, default=16, help="evaluate: frames of a clip")
+    parser.add_argument("--sampling-steps", type=int, help="evaluate: denoising steps (default: the family's)")
+    parser.add_argument("--guidance", type=float, help="evaluate: guidance scale (default: the family's)")
+    parser.add_argument("--no-ablations", action="store_true", help="evaluate: only the model itself")
+    parser.add_argument("--verbose", action="store_true")
+    arguments = parser.parse_args(words)
+    if arguments.command == "stage" and arguments.stage is None:
+        parser.error("--stage 1 or --stage 2, or one of the commands, is wanted")
+    return arguments
+
+
+def train_stage(config: Config, arguments: argparse.Namespace, until: float) -> None:
+    folder = arguments.folder / f"stage{arguments.stage}"
+    begin = arguments.begin
+    if arguments.stage == 2 and begin is None and not config.networks.denoiser:
+        begin = arguments.folder / "stage1" / EXPORT
+    sample = None
+    if config.data.kind == "demo":
+        with one_after_the_other():
+            prepare(config, arguments, (arguments.stage,))
+
+        def sample(networks: AnimateNetworks, step: int) -> None:
+            sheet(config, networks, arguments.folder, folder / f"sheet-{step:06d}.png", motion=arguments.stage == 2)
+
+    run_stage(config, arguments.stage, folder, arguments.folder / DATA, sample=sample, begin=begin, until=until)
+
+
+def one_after_the_other() -> AbstractContextManager[None]:
+    """With several processes, the first one works alone and the others find its files."""
+    try:
+        from accelerate import PartialState
+    except ImportError:
+        return nullcontext()
+    return PartialState().main_process_first()
+
+
+def sheet(config: Config, networks: AnimateNetworks, work: Path, path: Path, *, motion: bool) -> None:
+    """Some held-out characters by the networks as they are."""
+    files = evaluation.read_encoders(work)
+    model = evaluation.Model(networks, *files)
+    rows = []
+    for i, (reference, clip, _) in enumerate(held_out(6, 16 if motion else 4)):
+        poses = evaluation.to_unit(evaluation.picture_tensor(clip.poses))
+        rows.append((reference, clip, model.animate(reference, poses, steps=8, guidance=1.0, seed=i, motion=motion)))
+    evaluation.contact_sheet(rows).save(path)
+    log.info("sheet: %s", path)
+
+
+def prepare(config: Config, arguments: argparse.Namespace, stages: Sequence[int] = (1, 2)) -> None:
+    for name, command in ((VAE, "vae"), (CLIP, "clip")):
+        if not (arguments.folder / name).is_file():
+            if not (arguments.model / name).is_file():
+                raise TrainingError(f"{arguments.folder / name}: is not there; run `python -m training {command}` first")
+            arguments.folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(arguments.model / name, arguments.folder / name)
+    prepare_demo(config, stages, arguments.folder / DATA, str(arguments.folder / VAE), str(arguments.folder / CLIP))
+
+
+def export(arguments: argparse.Namespace) -> None:
+    """The newest stage's networks with the two encoders. Raises TrainingError if something is not there."""
+    stages = [arguments.folder / f"stage{n}" / EXPORT for n in (2, 1)]
+    weights = next((folder for folder in stages if (folder / FILES["denoiser"]).is_file()), None)
+    if weights is None:
+        raise TrainingError(f"{arguments.folder}: holds no trained stage")
+    sources = [weights / name for name in FILES.values()] + [arguments.folder / VAE, arguments.folder / CLIP]
+    for source in sources:
+        if not source.is_file():
+            raise TrainingError(f"{source}: is not there")
+    arguments.model.mkdir(parents=True, exist_ok=True)
+    for source in sources:
+        shutil.copyfile(source, arguments.model / source.name)
+    log.info("%s: %.1f MB", arguments.model, sum((arguments.model / s.name).stat().st_size for s in sources) / 1e6)
+
+
+def evaluate(config: Config, arguments: argparse.Namespace) -> None:
+    preset = evaluation.FAMILIES["Demo"]
+    steps = preset.steps if arguments.sampling_steps is None else arguments.sampling_steps
+    guidance = preset.guidance if arguments.guidance is None else arguments.guidance
+    model = evaluation.load_model(arguments.model, config.networks.heads, config.networks.groups)
+    figures, picture = evaluation.evaluate(model, arguments.count, arguments.frames, steps=steps, guidance=guidance,
+                                           ablations=not arguments.no_ablations)
+    output = arguments.output or arguments.folder
+    settings = {"characters": arguments.count, "frames": arguments.frames, "steps": steps, "guidance": guidance}
+    evaluation.write_report(figures, picture, output, settings)
+    print(evaluation.table(figures))
+    print(f"written: {output / 'evaluation.json'}, {output / 'evaluation.png'}")
+
+
+def main(words: list[str] | None = None) -> int:
+    arguments = parse(words)
+    logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    until = time.time() + 60 * arguments.minutes
+    try:
+        config = read_config(arguments.config)
+        if arguments.command == "stage":
+            train_stage(config, arguments, until)
+        elif arguments.command == "vae":
+            plan = Plan(arguments.steps or 2000, 2e-3, warmup=50, decay=0.6, average=0.998)
+            network, average = train_autoencoder(arguments.folder / "vae", plan, until=until)
+            average.swap()
+            write_file(arguments.folder / VAE, lambda path: save_file(autoencoder_file(network), path))
+        elif arguments.command == "clip":
+            plan = Plan(arguments.steps or 600, 1e-3, warmup=50, decay=0.6, average=0.99)
+            encoder, average = train_image_encoder(arguments.folder / "clip", plan, until=until)
+            average.swap()
+            tower = {k: v.detach().half().contiguous() for k, v in encoder.tower.state_dict().items() if v.dtype.is_floating_point}
+            write_file(arguments.folder / CLIP, lambda path: save_file(tower, path))
+        elif arguments.command == "prepare":
+            prepare(config, arguments)
+        elif arguments.command == "export":
+            export(arguments)
+        else:
+            evaluate(config, arguments)
+    except (TrainingError, DataError, CheckpointError) as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        log.info("stopped; the last checkpoint is kept")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    torch.set_float32_matmul_precision("high")
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""Settings of a training, from a TOML file: every key is known, typed and checked before anything long begins."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import tomllib
+
+from .demo_data import PART
+from .loop import TrainingError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Where the networks come from: published files (paths), or nothing, with the widths given here.
+
+    denoiser, reference, guider: files to start from. motion: motion modules beside a denoiser that has none.
+    widths, guider_widths, token, heads, groups: shape of networks made from nothing (heads and groups also of files that were).
+    vae: a file in TAESD's shape, or a diffusers AutoencoderKL folder. clip: a Hugging Face image encoder, file or folder.
+    """
+
+    denoiser: str = ""
+    motion: str = ""
+    reference: str = ""
+    guider: str = ""
+    widths: tuple[int, ...] = ()
+    guider_widths: tuple[int, ...] = (16, 32, 96, 256)
+    token: int = 768
+    heads: int = 8
+    groups: int = 32
+    vae: str = ""
+    clip: str = ""
+
+
+@dataclass(frozen=True)
+class Data:
+    """kind "demo": procedural characters (counts of characters for stage 1 and 2). "videos": the folder or JSON list `source`.
+
+    unreadable: whether a bad file stops the run or is left out with a warning.
+    """
+
+    kind: Literal["demo", "videos"] = "videos"
+    source: str = ""
+    unreadable: Literal["refuse", "skip"] = "refuse"
+    width: int = 512
+    height: int = 768
+    stride: int = 4
+    reference_margin: int = 30
+    workers: int = 2
+    pose_characters: int = 3000
+    pose_frames: int = 4
+    clip_characters: int = 400
+    clip_frames: int = 20
+
+
+@dataclass(frozen=True)
+class Stage:
+    """clips, frames: clips of a batch and frames of a clip; in stage 1 pictures that share a reference (1 in the published recipe).
+
+    unconditional: share of batches without token and reference. late: see `Noising`. average: decay of the averaged weights.
+    precision: "no" is float32. accumulate: batches of one optimiser step.
+    """
+
+    steps: int = 30_000
+    clips: int = 4
+    frames: int = 1
+    lr: float = 1e-5
+    optimizer: Literal["adamw", "adamw8bit", "muon"] = "adamw"
+    warmup: int = 1
+    decay: float = 0.0
+    weight_decay: float = 1e-2
+    average: float = 0.999
+    unconditional: float = 0.1
+    late: float = 0.25
+    noise_offset: float = 0.05
+    precision: Literal["no", "bf16", "fp16"] = "bf16"
+    checkpointing: bool = False
+    accumulate: int = 1
+    crop_scale: tuple[float, ...] = (0.9, 1.0)
+    crop_ratio: tuple[float, ...] = (0.9, 1.0)
+    save_every: float = 300
+    sample_every: float = 1200
+    seed: int = 12580
+
+
+@dataclass(frozen=True)
+class Config:
+    networks: Networks = field(default_factory=Networks)
+    data: Data = field(default_factory=Data)
+    stage1: Stage = field(default_factory=Stage)
+    stage2: Stage = field(default_factory=lambda: Stage(steps=10_000, clips=1, frames=24, checkpointing=True, crop_scale=(1.0, 1.0),
+                                                        crop_ratio=(1.0, 1.0)))
+
+    def stage(self, number: int) -> Stage:
+        return self.stage1 if number == 1 else self.stage2
+
+
+def fill(default: T, values: dict[str, Any], where: str) -> T:
+    """The dataclass with the values put in. Raises TrainingError for an unknown key or a value of another type."""
+    hints = typing.get_type_hints(type(default))
+    changes: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in hints:
+            raise TrainingError(f"{where}{key}: there is no such setting; known are {', '.join(hints)}")
+        if dataclasses.is_dataclass(hints[key]):
+            if not isinstance(value, dict):
+                raise TrainingError(f"{where}{key}: a table [{key}] is wanted")
+            changes[key] = fill(getattr(default, key), value, f"{where}{key}.")
+            continue
+        changes[key] = fitting(value, hints[key], f"{where}{key}")
+    return dataclasses.replace(default, **changes)  # type: ignore[type-var]
+
+
+def fitting(value: Any, hint: Any, name: str) -> Any:
+    origin, choices = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if value not in choices:
+            raise TrainingError(f"{name}: {value!r} is none of {', '.join(map(repr, choices))}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list) or not value:
+            raise TrainingError(f"{name}: a list of numbers is wanted, not {value!r}")
+        return tuple(fitting(v, choices[0], name) for v in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, hint) or isinstance(value, bool) != (hint is bool):
+        kind = hint.__name__ if not isinstance(hint, types.UnionType) else str(hint)
+        raise TrainingError(f"{name}: {value!r} is no {kind}")
+    return value
+
+
+def check(config: Config) -> Config:
+    """Raises TrainingError for values that cannot work together."""
+    data = config.data
+    if data.width % 8 or data.height % 8 or min(data.width, data.height) < 64:
+        raise TrainingError(f"data.width, data.height: {data.width}x{data.height}; both must be multiples of 8 from 64 up")
+    if data.kind == "videos" and not data.source:
+        raise TrainingError("data.source: a folder of videos with pose videos beside them, or a JSON list, is wanted")
+    if data.kind == "videos" and not (config.networks.vae and config.networks.clip):
+        raise TrainingError("networks.vae and networks.clip: the autoencoder and the image encoder to train with are wanted")
+    if not config.networks.widths and not (config.networks.denoiser and config.networks.reference):
+        raise TrainingError("networks: give files (denoiser, reference, guider), or widths for networks from nothing")
+    for number in (1, 2):
+        stage = config.stage(number)
+        for key in ("steps", "clips", "frames", "accumulate"):
+            if getattr(stage, key) < 1:
+                raise TrainingError(f"stage{number}.{key}: {getattr(stage, key)} is too few; at least 1 is wanted")
+        for key in ("unconditional", "late", "decay"):
+            if not 0 <= getattr(stage, key) <= 1:
+                raise TrainingError(f"stage{number}.{key}: {getattr(stage, key)} is not in 0..1")
+        for key in ("crop_scale", "crop_ratio"):
+            if len(getattr(stage, key)) != 2:
+                raise TrainingError(f"stage{number}.{key}: two numbers are wanted, the least and the most")
+    if data.kind == "demo" and (config.stage1.frames > data.pose_frames or config.stage2.frames > data.clip_frames):
+        raise TrainingError("data: pose_frames and clip_frames must be at least the frames of stage 1 and of stage 2")
+    if data.kind == "demo" and (data.pose_characters % PART or data.clip_characters % PART):
+        raise TrainingError(f"data.pose_characters, data.clip_characters: multiples of {PART} are wanted")
+    return config
+
+
+def read_config(path: Path) -> Config:
+    """The settings of a TOML file. Raises TrainingError, naming the file and what is wrong."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TrainingError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TrainingError(f"{path}: not a TOML file ({error})") from error
+    try:
+        return check(fill(Config(), values, ""))
+    except TrainingError as error:
+        raise TrainingError(f"{path}: {error}") from error

@@ -1,0 +1,257 @@
+"""The two published stages (paper section 4.1; method.md J): pictures with a reference, then motion modules on clips."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from animate_core.checkpoints import prepare_denoiser, prepare_pose_guider, prepare_reference_net, read_state_dict
+from animate_core.clip_vision import load_clip_vision
+from animate_core.pose_guider import PoseGuider
+from animate_core.unet import UNet
+
+from .autoencoder import LATENT_SCALE, load_autoencoder
+from .config import Config, Stage
+from .demo_data import DemoSet, EncodedSet, prepare
+from .diffusion import Noising, make_noising
+from .loop import Plan, TrainingError, train
+from .networks import FILES, AnimateNetworks, Batch, initialise, matmul_attention, save_networks, small_networks
+from .optim import MuonWithAdamW
+from .videos import VideoClips, find_pairs
+
+log = logging.getLogger(__name__)
+
+EXPORT = "weights"  # sub-folder of a training's folder: the averaged weights as files for the nodes
+
+
+def load_networks(config: Config, device: torch.device) -> AnimateNetworks:
+    """Networks from files, or from nothing. Raises CheckpointError or TrainingError."""
+    n = config.networks
+    attention: Any = matmul_attention if device.type == "cpu" else None
+    extra = {"attention": attention} if attention else {}
+    if not n.denoiser:
+        torch.manual_seed(config.stage1.seed)
+        return small_networks(n.widths, n.guider_widths, n.token, n.heads, n.groups, **extra)
+    shape: dict[str, Any] = {"num_heads": n.heads, "norm_num_groups": n.groups}
+    motion = read_state_dict(Path(n.motion)) if n.motion else None
+    raw = read_state_dict(Path(n.denoiser))
+    has_motion = motion is not None or any(".motion_modules." in k for k in raw)
+    if has_motion:
+        config_d, weights, _ = prepare_denoiser(raw, motion, n.denoiser, n.motion, **shape)
+        denoiser = UNet(config_d)
+        denoiser.load_state_dict(weights, strict=True)
+    else:
+        config_r, _, _ = prepare_reference_net({k: v for k, v in raw.items() if not k.startswith(("conv_out", "conv_norm_out"))},
+                                               n.denoiser,
+                                               **shape)
+        denoiser = UNet(dataclasses.replace(config_r, motion=True, out_channels=4))
+        missing, unexpected = denoiser.load_state_dict(raw, strict=False)
+        if unexpected or any(".motion_modules." not in k for k in missing):
+            raise TrainingError(f"{n.denoiser}: is no denoising UNet: {len(missing)} tensors missing, {len(unexpected)} unexpected")
+    config_r, weights, _ = prepare_reference_net(read_state_dict(Path(n.reference)), n.reference, **shape)
+    reference = UNet(config_r)
+    reference.load_state_dict(weights, strict=True)
+    if n.guider:
+        (channels, out_channels), weights, _ = prepare_pose_guider(read_state_dict(Path(n.guider)), n.guider)
+        guider = PoseGuider(channels, out_channels)
+        guider.load_state_dict(weights, strict=True)
+    else:
+        guider = PoseGuider(n.guider_widths, denoiser.config.block_out_channels[0])
+        nn.init.zeros_(guider.conv_out.weight)
+        nn.init.zeros_(guider.conv_out.bias)
+    networks = AnimateNetworks(denoiser, reference, guider, **extra)
+    if not has_motion:
+        initialise_motion(networks)
+    return networks
+
+
+def initialise_motion(networks: AnimateNetworks) -> None:
+    fresh = AnimateNetworks(networks.denoiser, networks.reference, networks.guider)
+    kept = {k: v.clone() for k, v in fresh.state_dict().items() if ".motion_modules." not in k}
+    initialise(fresh)
+    fresh.load_state_dict(kept, strict=False)
+
+
+class Frozen:
+    """The two networks that are never trained: pictures to latents of unit spread, pictures to tokens."""
+
+    def __init__(self, vae: str, clip: str, device: torch.device) -> None:
+        self.device = device
+        self.clip = load_clip_vision(clip, device=device)
+        path = Path(vae)
+        if path.is_dir():
+            from diffusers import AutoencoderKL
+
+            network = AutoencoderKL.from_pretrained(path, local_files_only=True).to(device).eval().requires_grad_(False)
+            self.encode: Callable[[Tensor], Tensor] = lambda x: network.encode(x.to(device)).latent_dist.sample() * LATENT_SCALE
+            return
+        weights = read_state_dict(path)
+        if "taesd_encoder.0.weight" not in weights:
+            raise TrainingError(f"networks.vae: {path} is no autoencoder in TAESD's shape; for Stable Diffusion's give the folder in "
+                                "diffusers' format (config.json and weights)")
+        small = load_autoencoder(weights).to(device).to(memory_format=torch.channels_last)
+        self.encode = lambda x: small.encode(x.to(device, memory_format=torch.channels_last))
+
+    @property
+    def clip_size(self) -> int:
+        return int(self.clip.config.image_size)
+
+    @torch.no_grad()
+    def latents(self, pictures: Tensor, at_once: int = 8) -> Tensor:
+        """`[B, 3, H, W]` in [-1, 1] -> `[B, 4, H/8, W/8]`."""
+        with torch.autocast(self.device.type, torch.bfloat16):
+            return torch.cat([self.encode(part).float() for part in pictures.split(at_once)])
+
+    @torch.no_grad()
+    def tokens(self, pixels: Tensor) -> Tensor:
+        """CLIP's pixel values `[B, 3, S, S]` -> `[B, 1, D]`."""
+        return self.clip(pixel_values=pixels.to(self.device)).image_embeds.unsqueeze(1)
+
+
+def demo_batches(config: Config, number: int, data: Path, seed: int) -> Callable[[int], Batch]:
+    d, stage = config.data, config.stage(number)
+    plan = demo_set(config, number)
+    encoded = EncodedSet(plan, data, d.width, d.height)
+    return lambda n: encoded.batch(stage.clips, stage.frames, torch.Generator().manual_seed(seed * 1_000_003 + n))
+
+
+def demo_set(config: Config, number: int) -> DemoSet:
+    d = config.data
+    if number == 1:
+        return DemoSet(d.pose_characters, d.pose_frames, moving=False, first_seed=0)
+    return DemoSet(d.clip_characters, d.clip_frames, moving=True, first_seed=1_000_000)
+
+
+def prepare_demo(config: Config, stages: Sequence[int], data: Path, vae: str, clip: str) -> None:
+    """Renders and encodes the stages' characters into the folder `data`, once."""
+    frozen = Frozen(vae, clip, torch.device("cpu"))
+    for number in stages:
+        prepare(demo_set(config, number), data, frozen.latents, frozen.tokens, frozen.clip_size)
+
+
+def video_batches(config: Config, number: int, device: torch.device, seed: int) -> Callable[[int], Batch]:
+    d, stage = config.data, config.stage(number)
+    pairs = find_pairs(Path(d.source), d.unreadable)
+    frozen = Frozen(config.networks.vae, config.networks.clip, device)
+    clips = VideoClips(pairs, width=d.width, height=d.height, frames=stage.frames, stride=d.stride, clip_size=frozen.clip_size,
+                       reference_margin=d.reference_margin, crop_scale=(stage.crop_scale[0], stage.crop_scale[1]),
+                       crop_ratio=(stage.crop_ratio[0], stage.crop_ratio[1]), seed=seed)
+    if len(clips) < stage.clips:
+        raise TrainingError(f"data.source: {d.source} holds {len(clips)} clips, stage{number}.clips asks for {stage.clips} in a batch")
+
+    def endless() -> Iterator[dict[str, Tensor]]:
+        epoch = 0
+        while True:
+            clips.set_epoch(epoch)
+            order = torch.Generator().manual_seed(seed + epoch)
+            yield from DataLoader(clips, stage.clips, shuffle=True, drop_last=True, num_workers=d.workers, generator=order)
+            epoch += 1
+
+    source = endless()
+
+    def batch(n: int) -> Batch:
+        item = next(source)
+        target = frozen.latents(item["target"].flatten(0, 1)).unflatten(0, item["target"].shape[:2])
+        return Batch(target, frozen.latents(item["reference"]), frozen.tokens(item["clip"]), item["pose"].to(device))
+
+    return batch
+
+
+def make_optimizer(networks: AnimateNetworks, stage: Stage) -> torch.optim.Optimizer:
+    parameters = [p for p in networks.parameters() if p.requires_grad]
+    if stage.optimizer == "muon":
+        edges = (networks.denoiser.conv_in, networks.denoiser.conv_out, networks.reference.conv_in, networks.guider.conv_in)
+        return MuonWithAdamW(parameters, stage.lr, stage.weight_decay, [p for m in edges for p in m.parameters()])
+    if stage.optimizer == "adamw8bit":
+        try:
+            from bitsandbytes.optim import AdamW8bit
+        except ImportError as error:
+            raise TrainingError("optimizer adamw8bit needs the package bitsandbytes: pip install bitsandbytes, or choose adamw") from error
+        return AdamW8bit(parameters, lr=stage.lr, weight_decay=stage.weight_decay)
+    return torch.optim.AdamW(parameters, lr=stage.lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=stage.weight_decay)
+
+
+def make_accelerator(stage: Stage) -> Any:
+    try:
+        from accelerate import Accelerator, DistributedDataParallelKwargs
+    except ImportError as error:
+        raise TrainingError("training needs the package accelerate: pip install -r training/requirements.txt") from error
+    # batches without a reference leave the ReferenceNet without gradients
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    return Accelerator(mixed_precision=stage.precision, kwargs_handlers=[unused])
+
+
+def run_stage(config: Config, number: int, folder: Path, data: Path, *, sample: Callable[[AnimateNetworks, int], None] | None = None,
+              begin: Path | None = None, until: float = float("inf")) -> Path:
+    """Trains a stage and writes its averaged weights. Returns their folder.
+
+    data: where the procedural characters lie encoded. begin: weights of an earlier training to begin with (stage 2: those of stage 1).
+    sample(networks, step): draws a sheet now and then. Raises TrainingError, CheckpointError or DataError before any long work.
+    """
+    stage = config.stage(number)
+    accelerator = make_accelerator(stage)
+    device = accelerator.device
+    networks = load_networks(config, device)
+    if begin is not None:
+        load_export(networks, begin)
+    networks.select(number)
+    # each process draws its own data and noise
+    seed = stage.seed + 7919 * accelerator.process_index
+    batches = demo_batches(config, number, data, seed) if config.data.kind == "demo" else video_batches(config, number, device, seed)
+    noising = make_noising(stage.late, stage.noise_offset)
+    networks.to(device)
+    optimizer = make_optimizer(networks, stage)
+    wrapped, optimizer = accelerator.prepare(networks, optimizer)
+
+    def loss(n: int) -> tuple[Tensor, dict[str, float]]:
+        generator = torch.Generator().manual_seed(seed * 999_983 + n)
+        return clip_loss(wrapped, batches(n), number, stage, noising, generator, device), {}
+
+    plan = Plan(stage.steps, stage.lr, stage.warmup, stage.decay, average=stage.average, accumulate=stage.accumulate,
+                save_every=stage.save_every, sample_every=stage.sample_every)
+    settings = {f"stage{number}.{k}": list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(stage).items()
+                if k not in ("steps", "save_every", "sample_every", "decay")}
+    settings |= {f"networks.{k}": list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(config.networks).items()}
+    average = train(networks, optimizer, loss, plan, folder, settings, main=accelerator.is_main_process, backward=accelerator.backward,
+                    clip=accelerator.clip_grad_norm_, sample=None if sample is None else lambda step: sample(networks, step), until=until)
+    average.swap()
+    if accelerator.is_main_process:
+        save_networks(networks, folder / EXPORT)
+        log.info("weights written to %s", folder / EXPORT)
+    return folder / EXPORT
+
+
+def clip_loss(networks: nn.Module, batch: Batch, number: int, stage: Stage, noising: Noising, generator: torch.Generator,
+              device: torch.device) -> Tensor:
+    """The weighted error of the predicted velocity; stage 1 gives each frame its own timestep, stage 2 a clip's frames the same."""
+    clips, frames = batch.target.shape[:2]
+    target = batch.target.to(device)
+    motion = number == 2
+    timesteps = noising.timesteps(clips if motion else clips * frames, generator).to(device)
+    noise = noising.noise(tuple(target.shape if motion else (clips * frames, 1, *target.shape[2:])), generator).to(device)
+    flat = target if motion else target.flatten(0, 1).unsqueeze(1)
+    noisy = noising.add(flat, noise, timesteps).view_as(target)
+    unconditional = bool(torch.rand((), generator=generator) < stage.unconditional)
+    moved = Batch(target, batch.reference.to(device), batch.token.to(device), batch.pose.to(device))
+    prediction = networks(moved, noisy, timesteps, motion=motion, unconditional=unconditional, checkpointing=stage.checkpointing)
+    return noising.loss(prediction.float().view_as(flat), noising.velocity(flat, noise, timesteps), timesteps)
+
+
+def load_export(networks: AnimateNetworks, folder: Path) -> None:
+    """Puts in the weights that a training has written. Raises TrainingError for what is missing or of another shape."""
+    for part, name in FILES.items():
+        path = folder / name
+        if not path.is_file():
+            raise TrainingError(f"{folder}: holds no {name}; stage 2 begins with the weights of stage 1 (--begin FOLDER)")
+        try:
+            getattr(networks, part).load_state_dict({k: v.float() for k, v in read_state_dict(path).items()}, strict=True)
+        except RuntimeError as error:
+            raise TrainingError(f"{path}: does not fit the networks of this configuration: {str(error).splitlines()[1].strip()}") from error
+
