@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import time
@@ -23,10 +22,9 @@ from animate_core.demo.clip import DemoClip, demo_clip
 from animate_core.demo.motion import MOTIONS
 from animate_core.families import FAMILIES
 from animate_core.pose_guider import PoseGuider
-from animate_core.sampling import draw_noise, sample_clip, unet_predictor
 from animate_core.unet import UNet
-from animate_core.windows import Windows
 
+from .animate import animate
 from .autoencoder import Autoencoder, load_autoencoder
 from .demo_data import clip_pixels, held_out, picture_tensor
 from .figures import colour_error, flicker, psnr, ssim, to_bytes, to_unit
@@ -50,24 +48,10 @@ class Model:
     @torch.no_grad()
     def animate(self, reference: DemoClip, poses: Tensor, *, steps: int, guidance: float, seed: int, motion: bool = True) -> Tensor:
         """poses `[F, 3, H, W]` in [0, 1] -> frames `[F, 3, H, W]` in [0, 1]."""
-        n = self.networks
-        with torch.autocast("cpu", torch.bfloat16):
-            token = self.clip(pixel_values=clip_pixels(reference.frames[0], self.clip_size)).image_embeds.unsqueeze(1)
-            features = n.reference.reference_features(self.vae.encode(picture_tensor(reference.frames)), token)
-            denoiser = n.denoiser if motion else without_motion(n.denoiser)
-            pose = n.guider(poses)
-            none = denoiser.condition(torch.zeros_like(token)) if guidance != 1 else None
-            windows = Windows(length=len(poses), overlap=0)
-            predict = unet_predictor(denoiser, denoiser.condition(token, features), none, pose, windows)
-            noise = draw_noise(seed, len(poses), poses.shape[-2] // 8, poses.shape[-1] // 8)
-            latents = sample_clip(predict, noise, FAMILIES["Demo"], steps=steps, guidance=guidance)
-            return to_unit(self.vae.decode(latents.float()).float())
-
-
-def without_motion(denoiser: UNet) -> UNet:
-    plain = UNet(dataclasses.replace(denoiser.config, motion=False))
-    plain.load_state_dict({k: v for k, v in denoiser.state_dict().items() if ".motion_modules." not in k})
-    return plain.eval()
+        token = self.clip(pixel_values=clip_pixels(reference.frames[0], self.clip_size)).image_embeds.unsqueeze(1)
+        latent = self.vae.encode(picture_tensor(reference.frames))
+        latents = animate(self.networks, latent, token, poses, FAMILIES["Demo"], steps=steps, guidance=guidance, seed=seed, motion=motion)
+        return to_unit(self.vae.decode(latents))
 
 
 def load_model(folder: Path, heads: int, groups: int) -> Model:

@@ -9,25 +9,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from animate_core.checkpoints import prepare_denoiser, prepare_pose_guider, prepare_reference_net, read_state_dict
 from animate_core.clip_vision import load_clip_vision
+from animate_core.families import FAMILIES
 from animate_core.pose_guider import PoseGuider
 from animate_core.unet import UNet
 
+from .animate import animate
 from .autoencoder import LATENT_SCALE, load_autoencoder
 from .config import Config, Stage
 from .demo_data import DemoSet, EncodedSet, prepare
 from .diffusion import Noising, make_noising
+from .figures import to_bytes, to_unit
 from .loop import Plan, TrainingError, train
 from .networks import FILES, AnimateNetworks, Batch, initialise, matmul_attention, save_networks, small_networks
 from .optim import MuonWithAdamW
-from .videos import VideoClips, find_pairs
+from .videos import Pair, VideoClips, find_pairs
 
 log = logging.getLogger(__name__)
 
+SHEET_STEPS = 20
 EXPORT = "weights"  # sub-folder of a training's folder: the averaged weights as files for the nodes
 
 
@@ -91,6 +96,7 @@ class Frozen:
 
             network = AutoencoderKL.from_pretrained(path, local_files_only=True).to(device).eval().requires_grad_(False)
             self.encode: Callable[[Tensor], Tensor] = lambda x: network.encode(x.to(device)).latent_dist.sample() * LATENT_SCALE
+            self.decode: Callable[[Tensor], Tensor] = lambda z: network.decode(z / LATENT_SCALE).sample
             return
         weights = read_state_dict(path)
         if "taesd_encoder.0.weight" not in weights:
@@ -98,6 +104,7 @@ class Frozen:
                                 "diffusers' format (config.json and weights)")
         small = load_autoencoder(weights).to(device).to(memory_format=torch.channels_last)
         self.encode = lambda x: small.encode(x.to(device, memory_format=torch.channels_last))
+        self.decode = lambda z: small.decode(z.to(device))
 
     @property
     def clip_size(self) -> int:
@@ -108,6 +115,12 @@ class Frozen:
         """`[B, 3, H, W]` in [-1, 1] -> `[B, 4, H/8, W/8]`."""
         with torch.autocast(self.device.type, torch.bfloat16):
             return torch.cat([self.encode(part).float() for part in pictures.split(at_once)])
+
+    @torch.no_grad()
+    def pictures(self, latents: Tensor, at_once: int = 8) -> Tensor:
+        """`[B, 4, h, w]` -> `[B, 3, 8h, 8w]` in [0, 1]."""
+        with torch.autocast(self.device.type, torch.bfloat16):
+            return torch.cat([to_unit(self.decode(part).float()) for part in latents.split(at_once)])
 
     @torch.no_grad()
     def tokens(self, pixels: Tensor) -> Tensor:
@@ -136,32 +149,44 @@ def prepare_demo(config: Config, stages: Sequence[int], data: Path, vae: str, cl
         prepare(demo_set(config, number), data, frozen.latents, frozen.tokens, frozen.clip_size)
 
 
-def video_batches(config: Config, number: int, device: torch.device, seed: int) -> Callable[[int], Batch]:
+def video_batches(config: Config, number: int, pairs: Sequence[Pair], frozen: Frozen, seed: int) -> Callable[[int], Batch]:
     d, stage = config.data, config.stage(number)
-    pairs = find_pairs(Path(d.source), d.unreadable)
-    frozen = Frozen(config.networks.vae, config.networks.clip, device)
     clips = VideoClips(pairs, width=d.width, height=d.height, frames=stage.frames, stride=d.stride, clip_size=frozen.clip_size,
                        reference_margin=d.reference_margin, crop_scale=(stage.crop_scale[0], stage.crop_scale[1]),
                        crop_ratio=(stage.crop_ratio[0], stage.crop_ratio[1]), seed=seed)
     if len(clips) < stage.clips:
         raise TrainingError(f"data.source: {d.source} holds {len(clips)} clips, stage{number}.clips asks for {stage.clips} in a batch")
 
-    def endless() -> Iterator[dict[str, Tensor]]:
-        epoch = 0
+    def endless(epoch: int) -> Iterator[dict[str, Tensor]]:
         while True:
             clips.set_epoch(epoch)
             order = torch.Generator().manual_seed(seed + epoch)
             yield from DataLoader(clips, stage.clips, shuffle=True, drop_last=True, num_workers=d.workers, generator=order)
             epoch += 1
 
-    source = endless()
+    source: Iterator[dict[str, Tensor]] | None = None
 
     def batch(n: int) -> Batch:
+        nonlocal source
+        if source is None:
+            # a resumed training begins with its epoch anew
+            source = endless(n // (len(clips) // stage.clips))
         item = next(source)
         target = frozen.latents(item["target"].flatten(0, 1)).unflatten(0, item["target"].shape[:2])
-        return Batch(target, frozen.latents(item["reference"]), frozen.tokens(item["clip"]), item["pose"].to(device))
+        return Batch(target, frozen.latents(item["reference"]), frozen.tokens(item["clip"]), item["pose"].to(frozen.device))
 
     return batch
+
+
+def video_sheet(networks: AnimateNetworks, frozen: Frozen, batch: Batch, path: Path, *, motion: bool) -> None:
+    """The first clip of a batch: reference, poses, truth and what the networks make of it."""
+    preset = FAMILIES["MusePose"]  # whose schedule at inference is the one of training
+    made = animate(networks, batch.reference[:1], batch.token[:1], batch.pose[0], preset, steps=SHEET_STEPS, guidance=preset.guidance,
+                   seed=0, motion=motion)
+    shown = [frozen.pictures(batch.reference[:1]), batch.pose[0], frozen.pictures(batch.target[0]), frozen.pictures(made)]
+    rows = [torch.cat(list(pictures), dim=-1) for pictures in (torch.cat(shown[:1] * len(made)), *shown[1:])]
+    Image.fromarray(to_bytes(torch.cat(rows, dim=-2).unsqueeze(0).cpu())[0].numpy()).save(path)
+    log.info("sheet: %s", path)
 
 
 def make_optimizer(networks: AnimateNetworks, stage: Stage) -> torch.optim.Optimizer:
@@ -193,7 +218,8 @@ def run_stage(config: Config, number: int, folder: Path, data: Path, *, sample: 
     """Trains a stage and writes its averaged weights. Returns their folder.
 
     data: where the procedural characters lie encoded. begin: weights of an earlier training to begin with (stage 2: those of stage 1).
-    sample(networks, step): draws a sheet now and then. Raises TrainingError, CheckpointError or DataError before any long work.
+    sample(networks, step): draws a sheet now and then; on videos the stage draws its own.
+    Raises TrainingError, CheckpointError or DataError before any long work.
     """
     stage = config.stage(number)
     accelerator = make_accelerator(stage)
@@ -204,7 +230,17 @@ def run_stage(config: Config, number: int, folder: Path, data: Path, *, sample: 
     networks.select(number)
     # each process draws its own data and noise
     seed = stage.seed + 7919 * accelerator.process_index
-    batches = demo_batches(config, number, data, seed) if config.data.kind == "demo" else video_batches(config, number, device, seed)
+    if config.data.kind == "demo":
+        batches = demo_batches(config, number, data, seed)
+    else:
+        pairs = find_pairs(Path(config.data.source), config.data.unreadable)
+        frozen = Frozen(config.networks.vae, config.networks.clip, device)
+        first = video_batches(config, number, pairs, frozen, stage.seed)(0)
+        batches = video_batches(config, number, pairs, frozen, seed)
+
+        def sample(networks: AnimateNetworks, step: int) -> None:
+            video_sheet(networks, frozen, first, folder / f"sheet-{step:06d}.png", motion=number == 2)
+
     noising = make_noising(stage.late, stage.noise_offset)
     networks.to(device)
     optimizer = make_optimizer(networks, stage)

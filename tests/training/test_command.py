@@ -130,6 +130,9 @@ def test_own_clips_from_files_to_files(tmp_path: Path, capsys: pytest.CaptureFix
     second = read_state_dict(tmp_path / "work" / "stage2" / "weights" / "denoising_unet.safetensors")
     moved = {k for k in first if not torch.equal(first[k], second[k])}
     assert moved and all(".motion_modules." in k for k in moved)
+    for number, columns in ((1, 1), (2, 4)):
+        with Image.open(tmp_path / "work" / f"stage{number}" / "sheet-000002.png") as sheet:
+            assert sheet.size == (64 * columns, 96 * 4)  # reference, poses, truth, ours
     (clips / "b_pose.mp4").unlink()
     assert main(["--stage", "1", "--config", str(path), "--folder", str(tmp_path / "other")]) == 1
     assert "b.mp4" in capsys.readouterr().err
