@@ -51,7 +51,13 @@ class Model:
         token = self.clip(pixel_values=clip_pixels(reference.frames[0], self.clip_size)).image_embeds.unsqueeze(1)
         latent = self.vae.encode(picture_tensor(reference.frames))
         latents = animate(self.networks, latent, token, poses, FAMILIES["Demo"], steps=steps, guidance=guidance, seed=seed, motion=motion)
-        return to_unit(self.vae.decode(latents))
+        return self.decode(latents)
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """`[F, 4, h, w]` -> pictures `[F, 3, 8h, 8w]` in [0, 1]."""
+        with torch.autocast("cpu", torch.bfloat16):
+            return to_unit(torch.cat([self.vae.decode(part).float() for part in latents.split(4)]))
 
 
 def load_model(folder: Path, heads: int, groups: int) -> Model:
@@ -103,7 +109,7 @@ def evaluate(model: Model, count: int, frames: int, *, steps: int, guidance: flo
         ours = run(reference, poses)
         add("ours", ours, truth, masks)
         add("still", to_unit(picture_tensor(reference.frames)).expand_as(truth), truth, masks)
-        add("vae", torch.cat([to_unit(model.vae.decode(model.vae.encode(p))) for p in picture_tensor(clip.frames).split(8)]), truth, masks)
+        add("vae", model.decode(torch.cat([model.vae.encode(p) for p in picture_tensor(clip.frames).split(4)])), truth, masks)
         if ablations:
             other = cases[(i + 1) % len(cases)][0]
             add("wrong reference", run(other, poses), truth, masks)
