@@ -8,7 +8,6 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -23,7 +22,7 @@ from .demo_data import held_out
 from .image_encoder import train_image_encoder
 from .loop import Plan, TrainingError, write_file
 from .networks import FILES, AnimateNetworks
-from .stages import EXPORT, prepare_demo, run_stage
+from .stages import EXPORT, make_accelerator, prepare_demo, run_stage
 from .videos import DataError
 
 log = logging.getLogger("training")
@@ -70,28 +69,21 @@ def parse(words: list[str] | None) -> argparse.Namespace:
 
 
 def train_stage(config: Config, arguments: argparse.Namespace, until: float) -> None:
+    accelerator = make_accelerator(config.stage(arguments.stage))
     folder = arguments.folder / f"stage{arguments.stage}"
     begin = arguments.begin
     if arguments.stage == 2 and begin is None and not config.networks.denoiser:
         begin = arguments.folder / "stage1" / EXPORT
     sample = None
     if config.data.kind == "demo":
-        with one_after_the_other():
+        # with several processes, the first one works alone and the others find its files
+        with accelerator.main_process_first():
             prepare(config, arguments, (arguments.stage,))
 
         def sample(networks: AnimateNetworks, step: int) -> None:
             sheet(config, networks, arguments.folder, folder / f"sheet-{step:06d}.png", motion=arguments.stage == 2)
 
-    run_stage(config, arguments.stage, folder, arguments.folder / DATA, sample=sample, begin=begin, until=until)
-
-
-def one_after_the_other() -> AbstractContextManager[None]:
-    """With several processes, the first one works alone and the others find its files."""
-    try:
-        from accelerate import PartialState
-    except ImportError:
-        return nullcontext()
-    return PartialState().main_process_first()
+    run_stage(config, arguments.stage, accelerator, folder, arguments.folder / DATA, sample=sample, begin=begin, until=until)
 
 
 def sheet(config: Config, networks: AnimateNetworks, work: Path, path: Path, *, motion: bool) -> None:

@@ -37,8 +37,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         for parameter, view in zip(self.matrices, self.views, strict=True):
-            if view.data_ptr() != parameter.data_ptr():
-                raise RuntimeError("the network's weights were moved after the optimiser was made")
+            view.data = self.flat(parameter.data)  # the network may have been moved since
             grad = parameter.grad
             if grad is not None and grad.stride() != parameter.stride():
                 grad = torch.empty_like(parameter).copy_(grad)

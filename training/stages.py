@@ -204,6 +204,7 @@ def make_optimizer(networks: AnimateNetworks, stage: Stage) -> torch.optim.Optim
 
 
 def make_accelerator(stage: Stage) -> Any:
+    """What knows of devices, precision and other processes. Raises TrainingError."""
     try:
         from accelerate import Accelerator, DistributedDataParallelKwargs
     except ImportError as error:
@@ -213,7 +214,8 @@ def make_accelerator(stage: Stage) -> Any:
     return Accelerator(mixed_precision=stage.precision, kwargs_handlers=[unused])
 
 
-def run_stage(config: Config, number: int, folder: Path, data: Path, *, sample: Callable[[AnimateNetworks, int], None] | None = None,
+def run_stage(config: Config, number: int, accelerator: Any, folder: Path, data: Path, *,
+              sample: Callable[[AnimateNetworks, int], None] | None = None,
               begin: Path | None = None, until: float = float("inf")) -> Path:
     """Trains a stage and writes its averaged weights. Returns their folder.
 
@@ -222,7 +224,6 @@ def run_stage(config: Config, number: int, folder: Path, data: Path, *, sample: 
     Raises TrainingError, CheckpointError or DataError before any long work.
     """
     stage = config.stage(number)
-    accelerator = make_accelerator(stage)
     device = accelerator.device
     networks = load_networks(config, device)
     if begin is not None:
