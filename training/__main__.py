@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import hashlib
 import logging
 import shutil
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from animate_core.checkpoints import CheckpointError
+from animate_core.demo.model import DEMO_FOLDER
 
 from . import evaluate as evaluation
 from .autoencoder import autoencoder_file, train_autoencoder
 from .config import Config, read_config
 from .demo_data import held_out
 from .image_encoder import train_image_encoder
-from .loop import Plan, TrainingError, write_file
+from .loop import Plan, TrainingError, write_file, write_tensors
 from .networks import FILES, AnimateNetworks
 from .stages import EXPORT, make_accelerator, prepare_demo, run_stage
 from .videos import DataError
@@ -29,7 +32,6 @@ log = logging.getLogger("training")
 
 HERE = Path(__file__).resolve().parent
 DEMO_CONFIG = HERE / "demo.toml"
-DEMO_MODEL = HERE.parent / "models" / "demo"
 WORK = Path.home() / ".cache" / "marionette" / "training"
 VAE, CLIP, DATA = evaluation.VAE_FILE, evaluation.CLIP_FILE, "data"
 EPILOG = """commands:
@@ -54,7 +56,7 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--begin", type=Path, help="folder of weights to begin with; stage 2 takes those of stage 1 in --folder by itself")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many minutes, with a checkpoint")
     parser.add_argument("--steps", type=int, help="steps in all, instead of the configuration's")
-    parser.add_argument("--model", type=Path, default=DEMO_MODEL, help="folder of the finished model (export, evaluate)")
+    parser.add_argument("--model", type=Path, default=DEMO_FOLDER, help="folder of the finished model (export, evaluate)")
     parser.add_argument("--output", type=Path, help="where evaluate writes (default: --folder)")
     parser.add_argument("--count", type=int, default=64, help="evaluate: held-out characters")
     parser.add_argument("--frames", type=int, default=16, help="evaluate: frames of a clip")
@@ -83,7 +85,7 @@ def train_stage(config: Config, arguments: argparse.Namespace, until: float) -> 
         def sample(networks: AnimateNetworks, step: int) -> None:
             sheet(config, networks, arguments.folder, folder / f"sheet-{step:06d}.png", motion=arguments.stage == 2)
 
-    run_stage(config, arguments.stage, accelerator, folder, arguments.folder / DATA, sample=sample, begin=begin, until=until)
+    run_stage(config, arguments.stage, accelerator, folder, encoded(arguments), sample=sample, begin=begin, until=until)
 
 
 def sheet(config: Config, networks: AnimateNetworks, work: Path, path: Path, *, motion: bool) -> None:
@@ -105,7 +107,16 @@ def prepare(config: Config, arguments: argparse.Namespace, stages: Sequence[int]
                 raise TrainingError(f"{arguments.folder / name}: is not there; run `python -m training {command}` first")
             arguments.folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(arguments.model / name, arguments.folder / name)
-    prepare_demo(config, stages, arguments.folder / DATA, str(arguments.folder / VAE), str(arguments.folder / CLIP))
+    prepare_demo(config, stages, encoded(arguments), str(arguments.folder / VAE), str(arguments.folder / CLIP))
+
+
+def encoded(arguments: argparse.Namespace) -> Path:
+    """Where the encoded characters lie: another folder for other encoders, so that no latents of an older autoencoder are ever used."""
+    digest = hashlib.sha256()
+    for name in (VAE, CLIP):
+        path = arguments.folder / name
+        digest.update(path.read_bytes() if path.is_file() else b"")
+    return arguments.folder / DATA / digest.hexdigest()[:8]
 
 
 def export(arguments: argparse.Namespace) -> None:
@@ -120,7 +131,8 @@ def export(arguments: argparse.Namespace) -> None:
             raise TrainingError(f"{source}: is not there")
     arguments.model.mkdir(parents=True, exist_ok=True)
     for source in sources:
-        shutil.copyfile(source, arguments.model / source.name)
+        if not write_file(arguments.model / source.name, partial(shutil.copyfile, source)):
+            raise TrainingError(f"{arguments.model / source.name}: could not be written")
     log.info("%s: %.1f MB", arguments.model, sum((arguments.model / s.name).stat().st_size for s in sources) / 1e6)
 
 
@@ -144,19 +156,24 @@ def main(words: list[str] | None = None) -> int:
     until = time.time() + 60 * arguments.minutes
     try:
         config = read_config(arguments.config)
+        if arguments.command == "evaluate" and (arguments.count < 2 or arguments.frames < 2):
+            raise TrainingError("--count, --frames: at least 2 are wanted, another character's reference and changes between frames count")
+        if arguments.command == "stage" and arguments.steps:
+            name = f"stage{arguments.stage}"
+            config = dataclasses.replace(config, **{name: dataclasses.replace(getattr(config, name), steps=arguments.steps)})
         if arguments.command == "stage":
             train_stage(config, arguments, until)
         elif arguments.command == "vae":
             plan = Plan(arguments.steps or 2000, 2e-3, warmup=50, decay=0.6, average=0.998)
             network, average = train_autoencoder(arguments.folder / "vae", plan, until=until)
             average.swap()
-            write_file(arguments.folder / VAE, lambda path: save_file(autoencoder_file(network), path))
+            write_tensors(arguments.folder / VAE, autoencoder_file(network))
         elif arguments.command == "clip":
             plan = Plan(arguments.steps or 600, 1e-3, warmup=50, decay=0.6, average=0.99)
             encoder, average = train_image_encoder(arguments.folder / "clip", plan, until=until)
             average.swap()
             tower = {k: v.detach().half().contiguous() for k, v in encoder.tower.state_dict().items() if v.dtype.is_floating_point}
-            write_file(arguments.folder / CLIP, lambda path: save_file(tower, path))
+            write_tensors(arguments.folder / CLIP, tower)
         elif arguments.command == "prepare":
             prepare(config, arguments)
         elif arguments.command == "export":

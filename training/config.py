@@ -11,6 +11,8 @@ from typing import Any, Literal, TypeVar
 
 import tomllib
 
+from animate_core.demo.clip import HEIGHT, WIDTH
+
 from .demo_data import PART
 from .loop import TrainingError
 
@@ -147,6 +149,8 @@ def check(config: Config) -> Config:
         raise TrainingError("networks.vae and networks.clip: the autoencoder and the image encoder to train with are wanted")
     if not config.networks.widths and not (config.networks.denoiser and config.networks.reference):
         raise TrainingError("networks: give files (denoiser, reference, guider), or widths for networks from nothing")
+    if data.kind == "demo" and (data.width, data.height) != (WIDTH, HEIGHT):
+        raise TrainingError(f"data.width, data.height: procedural characters are drawn at {WIDTH}x{HEIGHT}")
     for number in (1, 2):
         stage = config.stage(number)
         for key in ("steps", "clips", "frames", "accumulate"):

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from animate_core.demo.character import HELD_OUT_SEED
@@ -19,6 +18,7 @@ from animate_core.demo.clip import DemoClip, demo_clip, draw_pose, reference_fra
 from animate_core.demo.motion import MOTIONS
 from animate_core.preprocess import clip_input
 
+from .loop import write_tensors
 from .networks import Batch
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,6 @@ def prepare(plan: DemoSet, folder: Path, encode: Encode, embed: Embed, clip_size
     the reference's alone) and keypoints `[n, 1 + F, 18, 3]`.
     """
     target = folder / plan.name
-    target.mkdir(parents=True, exist_ok=True)
     for number, name in enumerate(plan.parts):
         path = target / name
         if path.exists():
@@ -97,9 +96,7 @@ def prepare(plan: DemoSet, folder: Path, encode: Encode, embed: Embed, clip_size
             shown = pictures[:1] if plan.moving else pictures
             tokens.append(embed(torch.cat([clip_pixels(p, clip_size) for p in shown])).half().squeeze(1))
             points.append(torch.from_numpy(np.concatenate([reference.keypoints, clip.keypoints])))
-        partial = path.with_suffix(".partial")
-        save_file({"latents": torch.stack(latents).contiguous(), "tokens": torch.stack(tokens), "keypoints": torch.stack(points)}, partial)
-        partial.replace(path)
+        write_tensors(path, {"latents": torch.stack(latents).contiguous(), "tokens": torch.stack(tokens), "keypoints": torch.stack(points)})
         log.info("%s: %d of %d characters", plan.name, (number + 1) * PART, plan.characters)
     return target
 

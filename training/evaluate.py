@@ -9,26 +9,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from animate_core.checkpoints import prepare_denoiser, prepare_pose_guider, prepare_reference_net, read_state_dict
+from animate_core.checkpoints import read_state_dict
 from animate_core.clip_vision import load_clip_vision
 from animate_core.demo.clip import DemoClip, demo_clip
 from animate_core.demo.motion import MOTIONS
 from animate_core.families import FAMILIES
-from animate_core.pose_guider import PoseGuider
-from animate_core.unet import UNet
 
 from .animate import animate
 from .autoencoder import Autoencoder, load_autoencoder
+from .config import Networks
 from .demo_data import clip_pixels, held_out, picture_tensor
 from .figures import colour_error, flicker, psnr, ssim, to_bytes, to_unit
 from .networks import FILES, AnimateNetworks
+from .stages import load_networks
 
 log = logging.getLogger(__name__)
 
@@ -62,15 +61,9 @@ class Model:
 
 def load_model(folder: Path, heads: int, groups: int) -> Model:
     """The files of a finished model. Raises CheckpointError."""
-    shape: dict[str, Any] = {"num_heads": heads, "norm_num_groups": groups}
-    path = {part: folder / name for part, name in FILES.items()}
-    config_d, weights_d, _ = prepare_denoiser(read_state_dict(path["denoiser"]), None, str(path["denoiser"]),
-                                              **shape)
-    config_r, weights_r, _ = prepare_reference_net(read_state_dict(path["reference"]), str(path["reference"]), **shape)
-    (channels, out_channels), weights_g, _ = prepare_pose_guider(read_state_dict(path["guider"]), str(path["guider"]))
-    networks = AnimateNetworks(UNet(config_d), UNet(config_r), PoseGuider(channels, out_channels))
-    for module, weights in ((networks.denoiser, weights_d), (networks.reference, weights_r), (networks.guider, weights_g)):
-        module.load_state_dict(weights, strict=True)
+    denoiser, reference, guider = (str(folder / FILES[part]) for part in ("denoiser", "reference", "guider"))
+    networks = load_networks(Networks(denoiser=denoiser, reference=reference, guider=guider, heads=heads, groups=groups),
+                             torch.device("cpu"))
     networks.eval().requires_grad_(False)
     return Model(networks, *read_encoders(folder))
 
@@ -115,8 +108,7 @@ def evaluate(model: Model, count: int, frames: int, *, steps: int, guidance: flo
             add("wrong reference", run(other, poses), truth, masks)
             names = list(MOTIONS)
             moved = demo_clip(clip.character.seed, names[(names.index(motion) + 3) % len(names)], frames)
-            add("wrong poses", run(reference, to_unit(picture_tensor(moved.poses))), truth,
-                masks)
+            add("wrong poses", run(reference, to_unit(picture_tensor(moved.poses))), truth, masks)
             add("no motion modules", run(reference, poses, motion=False), truth, masks)
         if len(rows) < 8:
             rows.append((reference, clip, ours))

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .optim import Average
@@ -58,7 +60,7 @@ def write_file(path: Path, write: Callable[[Path], None]) -> bool:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(partial)
         os.replace(partial, path)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         log.error("could not save %s (%s); what was there before stays", path, error)
         try:
             partial.unlink(missing_ok=True)
@@ -66,6 +68,12 @@ def write_file(path: Path, write: Callable[[Path], None]) -> bool:
             log.debug("and could not remove %s", partial)
         return False
     return True
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """A safetensors file, as a whole or not at all. Raises TrainingError if it cannot be written."""
+    if not write_file(path, lambda partial: save_file(tensors, partial)):
+        raise TrainingError(f"{path}: could not be written; make room and run the command again: the checkpoint is kept")
 
 
 def read_checkpoint(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
@@ -146,8 +154,11 @@ def train(network: nn.Module, optimizer: torch.optim.Optimizer, loss: Callable[[
         if main and sample and (now - sampled > plan.sample_every or step == plan.steps):
             average.swap()
             network.eval()
-            with torch.no_grad():
-                sample(step)
+            try:
+                with torch.no_grad():
+                    sample(step)
+            except OSError as error:
+                log.error("no sheet at step %d (%s); training goes on", step, error)
             network.train()
             average.swap()
             sampled = time.monotonic()

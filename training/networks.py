@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from animate_core.blocks import Attention, ClipConditioning, sdpa
 from animate_core.pose_guider import PoseGuider
 from animate_core.unet import UNet, UNetConfig
+
+from .loop import write_tensors
 
 
 @dataclass(frozen=True)
@@ -100,14 +101,11 @@ def every_row(c: ClipConditioning, frames: int) -> ClipConditioning:
     return ClipConditioning({path: rows(t) for path, t in c.cross.items()}, None, reference)
 
 
-def initialise(networks: AnimateNetworks) -> None:
-    """What starts as nothing: the motion modules' outputs (AnimateDiff), and each block's way out, for a quiet beginning."""
+def silence(networks: AnimateNetworks, motion: bool) -> None:
+    """Lets layers begin as nothing: the motion modules' outputs (AnimateDiff), or each other block's way out, for a quiet beginning."""
     for name, module in networks.named_modules():
-        if ".motion_modules." in name:
-            if name.endswith("temporal_transformer.proj_out"):
-                nn.init.zeros_(module.weight)
-                nn.init.zeros_(module.bias)
-        elif name.endswith((".conv2", "denoiser.conv_out")) or (name.endswith(".proj_out") and isinstance(module, nn.Conv2d)):
+        last = name.endswith((".conv2", ".proj_out", "denoiser.conv_out")) and isinstance(module, (nn.Conv2d, nn.Linear))
+        if last and (".motion_modules." in name) == motion:
             nn.init.zeros_(module.weight)
             nn.init.zeros_(module.bias)
 
@@ -120,7 +118,8 @@ def small_networks(widths: tuple[int, ...], guider: tuple[int, ...], token: int,
                           motion=motion, out_channels=out_channels)
 
     networks = AnimateNetworks(UNet(config(True, 4)), UNet(config(False, None)), PoseGuider(guider, widths[0]), attention)
-    initialise(networks)
+    silence(networks, motion=True)
+    silence(networks, motion=False)
     return networks
 
 
@@ -128,8 +127,7 @@ FILES = {"denoiser": "denoising_unet.safetensors", "reference": "reference_unet.
 
 
 def save_networks(networks: AnimateNetworks, folder: Path, dtype: torch.dtype = torch.float16) -> None:
-    """The three files under the published tensor names."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """The three files under the published tensor names. Raises TrainingError if one cannot be written; those before it are whole."""
     for part, name in FILES.items():
         module: nn.Module = getattr(networks, part)
-        save_file({k: v.detach().to(dtype).contiguous() for k, v in module.state_dict().items()}, folder / name)
+        write_tensors(folder / name, {k: v.detach().to(dtype).contiguous() for k, v in module.state_dict().items()})

@@ -21,12 +21,12 @@ from animate_core.unet import UNet
 
 from .animate import animate
 from .autoencoder import LATENT_SCALE, load_autoencoder
-from .config import Config, Stage
+from .config import Config, Networks, Stage
 from .demo_data import DemoSet, EncodedSet, prepare
 from .diffusion import Noising, make_noising
 from .figures import to_bytes, to_unit
 from .loop import Plan, TrainingError, train
-from .networks import FILES, AnimateNetworks, Batch, initialise, matmul_attention, save_networks, small_networks
+from .networks import FILES, AnimateNetworks, Batch, matmul_attention, save_networks, silence, small_networks
 from .optim import MuonWithAdamW
 from .videos import Pair, VideoClips, find_pairs
 
@@ -36,13 +36,12 @@ SHEET_STEPS = 20
 EXPORT = "weights"  # sub-folder of a training's folder: the averaged weights as files for the nodes
 
 
-def load_networks(config: Config, device: torch.device) -> AnimateNetworks:
+def load_networks(n: Networks, device: torch.device, seed: int = 0) -> AnimateNetworks:
     """Networks from files, or from nothing. Raises CheckpointError or TrainingError."""
-    n = config.networks
     attention: Any = matmul_attention if device.type == "cpu" else None
     extra = {"attention": attention} if attention else {}
     if not n.denoiser:
-        torch.manual_seed(config.stage1.seed)
+        torch.manual_seed(seed)
         return small_networks(n.widths, n.guider_widths, n.token, n.heads, n.groups, **extra)
     shape: dict[str, Any] = {"num_heads": n.heads, "norm_num_groups": n.groups}
     motion = read_state_dict(Path(n.motion)) if n.motion else None
@@ -53,9 +52,8 @@ def load_networks(config: Config, device: torch.device) -> AnimateNetworks:
         denoiser = UNet(config_d)
         denoiser.load_state_dict(weights, strict=True)
     else:
-        config_r, _, _ = prepare_reference_net({k: v for k, v in raw.items() if not k.startswith(("conv_out", "conv_norm_out"))},
-                                               n.denoiser,
-                                               **shape)
+        headless = {k: v for k, v in raw.items() if not k.startswith(("conv_out", "conv_norm_out"))}
+        config_r, _, _ = prepare_reference_net(headless, n.denoiser, **shape)
         denoiser = UNet(dataclasses.replace(config_r, motion=True, out_channels=4))
         missing, unexpected = denoiser.load_state_dict(raw, strict=False)
         if unexpected or any(".motion_modules." not in k for k in missing):
@@ -73,15 +71,8 @@ def load_networks(config: Config, device: torch.device) -> AnimateNetworks:
         nn.init.zeros_(guider.conv_out.bias)
     networks = AnimateNetworks(denoiser, reference, guider, **extra)
     if not has_motion:
-        initialise_motion(networks)
+        silence(networks, motion=True)
     return networks
-
-
-def initialise_motion(networks: AnimateNetworks) -> None:
-    fresh = AnimateNetworks(networks.denoiser, networks.reference, networks.guider)
-    kept = {k: v.clone() for k, v in fresh.state_dict().items() if ".motion_modules." not in k}
-    initialise(fresh)
-    fresh.load_state_dict(kept, strict=False)
 
 
 class Frozen:
@@ -225,7 +216,7 @@ def run_stage(config: Config, number: int, accelerator: Any, folder: Path, data:
     """
     stage = config.stage(number)
     device = accelerator.device
-    networks = load_networks(config, device)
+    networks = load_networks(config.networks, device, config.stage1.seed)
     if begin is not None:
         load_export(networks, begin)
     networks.select(number)

@@ -55,6 +55,8 @@ def test_from_settings_to_figures(tmp_path: Path, capsys: pytest.CaptureFixture[
     config = config_file(tmp_path, pose_characters__0="50", clip_characters__0="50", pose_frames__0="2", clip_frames__0="3", steps__0="2",
                          steps__1="2", clips__0="2", frames__0="2", frames__1="3")
     words = ["--config", str(config), "--folder", str(tmp_path / "work")]
+    assert main(["evaluate", *words, "--count", "1"]) == 1
+    assert "at least 2" in capsys.readouterr().err
     assert main(["--stage", "2", *words]) == 1
     assert "stage 2 begins with the weights of stage 1" in capsys.readouterr().err
     assert main(["--stage", "1", *words]) == 0
@@ -149,13 +151,14 @@ def test_own_clips_from_files_to_files(tmp_path: Path, capsys: pytest.CaptureFix
     ("[stage1]\nstep = 5", "stage1.step: there is no such setting; known are steps"),
     ("[stage1]\nsteps = 'many'", "stage1.steps: 'many' is no int"),
     ("[stage1]\noptimizer = 'sgd'", "stage1.optimizer: 'sgd' is none of 'adamw'"),
+    ("[data]\nwidth = 256\nkind = 'demo'\n[networks]\nwidths = [64, 64]", "drawn at 128x192"),
     ("[data]\nwidth = 100\nkind = 'demo'", "multiples of 8"),
     ("stage1 = 3", "a table"),
     ("[networks]\nwidths = 64", "a list of numbers"),
     ("[networks]\nwidths = [64, 64]", "data.source"),
     ("[networks]\nwidths = [64, 64]\n[data]\nsource = 'x'", "networks.vae and networks.clip"),
     ("[data]\nkind = 'demo'", "give files"),
-    ("[stage1]\nunconditional = 2.0\n[networks]\nwidths=[64]\n[data]\nkind='demo'", "not in 0..1"),
+    ("[stage1]\nunconditional = 2.0\n[networks]\nwidths=[64]\n[data]\nkind='demo'\nwidth = 128\nheight = 192", "not in 0..1"),
     ("[stage1\n", "not a TOML file"),
 ])
 def test_bad_settings_are_named(tmp_path: Path, text: str, message: str) -> None:

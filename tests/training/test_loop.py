@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from training.loop import LAST, Plan, TrainingError, rate, train
+from training.loop import LAST, Plan, TrainingError, rate, train, write_tensors
 from training.optim import MuonWithAdamW
 
 SETTINGS = {"lr": 0.01, "batch": 4}
@@ -89,6 +90,27 @@ def test_full_disk_keeps_the_last_checkpoint_and_goes_on(tmp_path: Path, caplog:
     assert [p.name for p in tmp_path.iterdir()] == [LAST], "a half-written file was left"
     assert "could not save" in caplog.text
     assert all(torch.equal(v, trained[k]) for k, v in run(tmp_path, 12).items()), "from the good checkpoint the same end is reached"
+
+
+def test_full_disk_leaves_no_half_weights(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    write_tensors(path, {"a": torch.ones(3)})
+    with small_files(2000), pytest.raises(TrainingError, match="could not be written"):
+        write_tensors(path, {"a": torch.zeros(5000)})
+    assert torch.equal(load_file(path)["a"], torch.ones(3))
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_sheet_that_cannot_be_saved_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def sheet(step: int) -> None:
+        (tmp_path / "nowhere" / "sheet.png").write_bytes(b"x")
+
+    net = network()
+    train(net, torch.optim.SGD(net.parameters(), 0.1), lambda n: (net(torch.ones(1, 1, 3, 3)).square().mean(), {}), Plan(2, 0.1), tmp_path,
+          {},
+          sample=sheet)
+    assert "no sheet at step 2" in caplog.text
+    assert torch.load(tmp_path / LAST, weights_only=True)["step"] == 2
 
 
 def test_loss_that_is_not_finite_stops(tmp_path: Path) -> None:
