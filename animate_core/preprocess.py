@@ -15,6 +15,8 @@ from torch import Tensor
 Fit = Literal["stretch", "crop", "pad"]
 FITS: tuple[Fit, ...] = ("crop", "pad", "stretch")
 
+# Stable Diffusion 1.5's: what a VAE's latents are multiplied by before the networks see them
+LATENT_SCALE = 0.18215
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 

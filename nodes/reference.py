@@ -10,12 +10,11 @@ from comfy_api.latest import io
 from PIL import Image
 from torch import Tensor
 
-from ..animate_core.preprocess import FITS, Fit, clip_square, fit_image
+from ..animate_core.preprocess import FITS, LATENT_SCALE, Fit, clip_square, fit_image
 from . import host
 from .sockets import Reference, ReferenceNet, ReferenceNetSocket, ReferenceSocket, check_images, check_size, expect
 
 CATEGORY = "Marionette/conditioning"
-LATENT_SCALE = 0.18215  # Stable Diffusion 1.5's; the host's VAE gives unscaled latents
 
 
 def to_picture(image: Tensor) -> Image.Image:

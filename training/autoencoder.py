@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from animate_core.demo.character import HELD_OUT_SEED
 from animate_core.demo.clip import HEIGHT, WIDTH, demo_clip
 from animate_core.demo.motion import MOTIONS
+from animate_core.preprocess import LATENT_SCALE
 
 from .loop import Average, Plan, train
 from .optim import MuonWithAdamW
@@ -21,7 +22,6 @@ from .optim import MuonWithAdamW
 log = logging.getLogger(__name__)
 
 CHANNELS = 64
-LATENT_SCALE = 0.18215  # what the host multiplies a VAE's latents by
 CROP = 64
 
 

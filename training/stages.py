@@ -17,10 +17,11 @@ from animate_core.checkpoints import prepare_denoiser, prepare_pose_guider, prep
 from animate_core.clip_vision import load_clip_vision
 from animate_core.families import FAMILIES
 from animate_core.pose_guider import PoseGuider
+from animate_core.preprocess import LATENT_SCALE
 from animate_core.unet import UNet
 
 from .animate import animate
-from .autoencoder import LATENT_SCALE, load_autoencoder
+from .autoencoder import load_autoencoder
 from .config import Config, Networks, Stage
 from .demo_data import DemoSet, EncodedSet, prepare
 from .diffusion import Noising, make_noising
