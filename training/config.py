@@ -67,6 +67,7 @@ class Stage:
     """clips, frames: clips of a batch and frames of a clip; in stage 1 pictures that share a reference (1 in the published recipe).
 
     unconditional: share of batches without token and reference. late: see `Noising`. average: decay of the averaged weights.
+    temporal: weight of the error's change from frame to frame in stage 2, against flicker (the published objective has none).
     precision: "no" is float32. accumulate: batches of one optimiser step.
     """
 
@@ -82,6 +83,7 @@ class Stage:
     unconditional: float = 0.1
     late: float = 0.25
     noise_offset: float = 0.05
+    temporal: float = 0.0
     precision: Literal["no", "bf16", "fp16"] = "bf16"
     checkpointing: bool = False
     accumulate: int = 1

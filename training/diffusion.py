@@ -52,12 +52,19 @@ class Noising:
         a, s = self.level(timesteps, clean)
         return a * noise - s * clean
 
-    def loss(self, prediction: Tensor, target: Tensor, timesteps: Tensor) -> Tensor:
-        """Mean squared error of each sample, times min(SNR + 1, 5) / (SNR + 1); at zero SNR the weight is 1."""
+    def loss(self, prediction: Tensor, target: Tensor, timesteps: Tensor, temporal: float = 0.0) -> Tensor:
+        """Mean squared error of each sample, times min(SNR + 1, 5) / (SNR + 1); at zero SNR the weight is 1.
+
+        prediction, target: `[B, F, C, h, w]`. temporal: weight of the error's change from frame to frame beside the error itself.
+        """
         a = self.alphas.to(timesteps.device)[timesteps]
         plus_one = 1 / (1 - a)  # SNR + 1, with SNR = abar / (1 - abar)
         weight = (plus_one.clamp(max=SNR_GAMMA) / plus_one).to(target)
-        return ((prediction.float() - target.float()).square().flatten(1).mean(1) * weight).mean()
+        error = prediction.float() - target.float()
+        each = error.square().flatten(1).mean(1)
+        if temporal and error.shape[1] > 1:
+            each = each + temporal * error.diff(dim=1).square().flatten(1).mean(1)
+        return (each * weight).mean()
 
 
 def make_noising(late: float = 0.25, offset: float = 0.05) -> Noising:

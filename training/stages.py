@@ -270,7 +270,7 @@ def clip_loss(networks: nn.Module, batch: Batch, number: int, stage: Stage, nois
     unconditional = bool(torch.rand((), generator=generator) < stage.unconditional)
     moved = Batch(target, batch.reference.to(device), batch.token.to(device), batch.pose.to(device))
     prediction = networks(moved, noisy, timesteps, motion=motion, unconditional=unconditional, checkpointing=stage.checkpointing)
-    return noising.loss(prediction.float().view_as(flat), noising.velocity(flat, noise, timesteps), timesteps)
+    return noising.loss(prediction.float().view_as(flat), noising.velocity(flat, noise, timesteps), timesteps, stage.temporal)
 
 
 def load_export(networks: AnimateNetworks, folder: Path) -> None:

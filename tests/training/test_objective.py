@@ -38,6 +38,16 @@ def test_loss_weights() -> None:
     assert float(noising.loss(torch.ones(1, 1), torch.zeros(1, 1), torch.tensor([999]))) == pytest.approx(1.0)
 
 
+def test_the_temporal_loss_counts_changes_of_the_error_alone() -> None:
+    noising = make_noising()
+    last = torch.tensor([999])  # where the weight is 1
+    truth = torch.randn(1, 4, 4, 3, 3, generator=torch.Generator().manual_seed(2))
+    steady, alternating = torch.full_like(truth, 2.0), 2.0 * torch.tensor([1.0, -1, 1, -1]).view(1, 4, 1, 1, 1).expand_as(truth)
+    assert float(noising.loss(truth + steady, truth, last, temporal=3.0)) == pytest.approx(4.0, rel=1e-5)
+    assert float(noising.loss(truth + alternating, truth, last, temporal=3.0)) == pytest.approx(4 + 3 * 16, rel=1e-5)
+    assert float(noising.loss(truth + alternating, truth, last)) == pytest.approx(4.0, rel=1e-5)
+
+
 def test_timesteps_and_offset_noise() -> None:
     generator = torch.Generator().manual_seed(1)
     uniform = make_noising(late=0.25).timesteps(40_000, generator).float()
