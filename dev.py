@@ -34,8 +34,9 @@ CACHE = Path.home() / ".cache" / "marionette"
 HOST_URL = "https://github.com/comfyanonymous/ComfyUI"
 HOST_COMMIT = "783545f689a0af730065994b46b382ae24844c99"
 
-TORCH = ("torch", "torchvision", "torchaudio")
-DEV_PACKAGES = ("pytest>=8", "ruff", "mypy", "playwright", "psutil")
+# A set that works together: torchaudio refuses to be imported beside a torch made for another CUDA, and the host imports it.
+TORCH = ("torch==2.14.1", "torchvision==0.29.1", "torchaudio==2.11.0")
+DEV_PACKAGES = ("pytest>=8", "ruff", "mypy", "playwright", "psutil", "onnx")
 REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "training" / "requirements.txt")
 TEST_FOLDERS = ("tests/core", "tests/parity", "tests/training", "tests/host", "tests/browser")
 UNUSED_ENV_DAYS = 14
@@ -130,7 +131,8 @@ def host_requirements(host: Path) -> list[str]:
     path = host / "requirements.txt"
     if not path.is_file():
         raise DevError(f"{host} has a main.py and no requirements.txt: it is no whole ComfyUI checkout")
-    return [line for line in requirement_lines(path) if re.split(r"[^\w.-]", line, maxsplit=1)[0].lower() not in TORCH]
+    family = {line.split("==")[0] for line in TORCH}
+    return [line for line in requirement_lines(path) if re.split(r"[^\w.-]", line, maxsplit=1)[0].lower() not in family]
 
 
 def env_key(host: Path) -> str:
@@ -171,9 +173,10 @@ def build_env(folder: Path, host: Path) -> None:
     except subprocess.CalledProcessError as error:
         raise DevError("this Python can't make virtual environments with pip; on Debian: apt-get install python3-venv") from error
     pip = (env_python(folder), "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-input")
-    run(*pip, "torch", "torchvision")
+    torch, torchvision, torchaudio = TORCH
+    run(*pip, torch, torchvision)
     # torchaudio's own requirement can lag behind torch's releases; the host only needs it to import.
-    run(*pip, "--no-deps", "torchaudio")
+    run(*pip, "--no-deps", torchaudio)
     run(*pip, *host_requirements(host))
     for path in REQUIREMENTS:
         run(*pip, "-r", path)
