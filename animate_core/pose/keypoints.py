@@ -60,8 +60,8 @@ class PoseClip:
             raise PoseError(f"a canvas of {self.width}x{self.height} pixels is none")
         bad = ~(np.isfinite(points).all(-1) & (np.abs(points) <= LARGEST).all(-1))
         if bad.any():
-            frame, person, point = (int(i) for i in np.argwhere(bad)[0])
-            raise PoseError(f"frame {frame}, person {person}, point {point}: {points[frame, person, point].tolist()} is no place in a picture")
+            frame, person, point = where = tuple(int(i) for i in np.argwhere(bad)[0])
+            raise PoseError(f"frame {frame}, person {person}, point {point}: {points[where].tolist()} is no place in a picture")
         points = np.where(points[..., 2:] > 0, points, 0)
         points[..., 2] = points[..., 2].clip(0, 1)
         points.setflags(write=False)
@@ -78,7 +78,7 @@ class PoseClip:
     @property
     def present(self) -> Array:
         """`[F, P]` bool: whether anything of the person is in the frame."""
-        return self.scores.any(-1)
+        return np.asarray(self.scores.any(-1))
 
     def person(self, index: int) -> Array:
         """One person's points `[F, 134, 3]`."""

@@ -1,0 +1,94 @@
+"""POSEDATA, as the WanAnimate preprocessors exchange it (kijai/ComfyUI-WanAnimatePreprocess)."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from .keypoints import BODY, FACE, FEET, LEFT_HAND, NUM_POINTS, RIGHT_HAND, PoseClip, PoseError
+from .parsing import Array, Size, common_canvas, describe, pixels_of, points_of, without_missing
+
+LISTS = ("pose_metas", "pose_metas_original")
+# A part's names: of the drawn metas (pixels, scores apart), and of the original ones (fractions of the canvas)
+PARTS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
+    ("kps_body", "keypoints_body", (18, 20)),
+    ("kps_face", "keypoints_face", (68, 69, 70)),
+    ("kps_lhand", "keypoints_left_hand", (21,)),
+    ("kps_rhand", "keypoints_right_hand", (21,)),
+)
+BIG_TOES = (18, 21)  # left, right
+
+
+def is_posedata(value: Any) -> bool:
+    return isinstance(value, dict) and any(key in value for key in LISTS)
+
+
+def read_posedata(value: dict[str, Any], size: Size | None = None) -> PoseClip:
+    """The one person of a POSEDATA: as retargeted for drawing (`pose_metas`), or else as detected (`pose_metas_original`).
+
+    A body of 20 is OpenPose's 18, then the left and right toes, which become the big toes. A face of 69 begins with a heel, one of 70 ends
+    with the eyes; both are left out. Raises PoseError.
+    """
+    key = next((key for key in LISTS if isinstance(value.get(key), (list, tuple)) and len(value[key])), None)
+    if key is None:
+        raise PoseError(f"this POSEDATA holds no frames: its pose_metas are {describe(value.get(LISTS[0]))}")
+    points = np.zeros((len(value[key]), 1, NUM_POINTS, 3))
+    sizes: list[Size | None] = []
+    for index, meta in enumerate(value[key]):
+        where = f"{key}, frame {index}"
+        fields = meta if isinstance(meta, dict) else getattr(meta, "__dict__", None)
+        if fields is None or not any(name in fields for names in PARTS for name in names[:2]):
+            raise PoseError(f"{where}: {describe(meta)} is none of WanAnimate's poses; kps_body or keypoints_body is wanted")
+        width, height = (pixels_of(fields.get(side), f"{where}, {side}") for side in ("width", "height"))
+        sizes.append(None if width is None or height is None else (width, height))
+        body, face, left, right = (part_of(fields, drawn, original, counts, where, (width, height)) for drawn, original, counts in PARTS)
+        if body is not None:
+            points[index, 0, BODY] = body[:18]
+            points[index, 0, list(BIG_TOES[:len(body) - 18])] = body[18:]
+        if face is not None:
+            points[index, 0, FACE] = face[1:] if len(face) == 69 else face[:68]
+        for part, found in ((LEFT_HAND, left), (RIGHT_HAND, right)):
+            if found is not None:
+                points[index, 0, part] = found
+    return PoseClip(points, *common_canvas(sizes, size))
+
+
+def part_of(fields: dict[str, Any], drawn: str, original: str, counts: tuple[int, ...], where: str,
+            canvas: tuple[int | None, int | None]) -> Array | None:
+    """`[N, 3]` in pixels."""
+    if fields.get(drawn) is not None:
+        points = points_of(fields[drawn], counts, f"{where}, {drawn}", fields.get(f"{drawn}_p"))
+        return None if points is None else without_missing(points)
+    points = points_of(fields.get(original), counts, f"{where}, {original}")
+    if points is None:
+        return None
+    width, height = canvas
+    if width is None or height is None:
+        raise PoseError(f"{where}: {original} are fractions of a canvas whose width and height are not stated")
+    return without_missing(points) * (width, height, 1)
+
+
+def write_posedata(clip: PoseClip, person: int = 0) -> dict[str, Any]:
+    """One person as POSEDATA: what DrawViTPose draws from. Its drawing reads plain attributes, so none of that pack's classes is needed.
+
+    The toes of its 20 body points are the middles of the big and the small toe. Raises PoseError if there is no such person.
+    """
+    if not 0 <= person < clip.points.shape[1]:
+        raise PoseError(f"person {person} is not in the clip; it has {clip.points.shape[1]}, counted from 0")
+    canvas = np.array([clip.width, clip.height, 1], np.float32)
+    metas, originals = [], []
+    for points in clip.person(person):
+        feet = points[FEET].reshape(2, 3, 3)[:, :2]  # side, toe
+        toes = np.where((feet[..., 2:] > 0).all(1), feet.mean(1), 0)
+        body = np.concatenate([points[BODY], toes])
+        heel_and_face = np.concatenate([points[FEET][-1:], points[FACE]])
+        parts = (body, heel_and_face, points[LEFT_HAND], points[RIGHT_HAND])
+        fields: dict[str, Any] = {"image_id": "", "width": clip.width, "height": clip.height}
+        for (name, _, _), part in zip(PARTS, parts, strict=True):
+            fields |= {name: part[:, :2].copy(), f"{name}_p": part[:, 2].copy()}
+        metas.append(SimpleNamespace(**fields))
+        originals.append({"width": clip.width, "height": clip.height,
+                          **{name: part / canvas for (_, name, _), part in zip(PARTS, parts, strict=True)}})
+    return {"retarget_image": None, "pose_metas": metas, "refer_pose_meta": None, "pose_metas_original": originals}
