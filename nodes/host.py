@@ -27,6 +27,7 @@ from ..animate_core.checkpoints import CheckpointError, clean_state_dict, read_s
 log = logging.getLogger(__name__)
 
 MODEL_FOLDER = "animate_anyone"
+POSE_FOLDER = "animate_anyone_pose"
 WEIGHT_DTYPES = {"auto": None, "fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 PREVIEW_FRAMES = 6
 
@@ -37,6 +38,16 @@ def register_model_folder() -> None:
     paths, _ = folder_paths.folder_names_and_paths[MODEL_FOLDER]
     # a new category starts with no extensions, which lists every file
     folder_paths.folder_names_and_paths[MODEL_FOLDER] = (paths, set(folder_paths.supported_pt_extensions))
+    register_pose_folder([*paths, *folder_paths.folder_names_and_paths.get("detection", ([],))[0]])
+
+
+def register_pose_folder(places: list[str]) -> None:
+    """A category for pose models, which are no PyTorch files and so in no other category's list, wherever packs and people keep them."""
+    places = [*places, *(os.path.join(folder_paths.models_dir, name) for name in ("dwpose", "onnx")),
+              *(os.path.join(path, "comfyui_controlnet_aux", "ckpts") for path in folder_paths.get_folder_paths("custom_nodes"))]
+    for place in places:
+        folder_paths.add_model_folder_path(POSE_FOLDER, place)
+    folder_paths.folder_names_and_paths[POSE_FOLDER] = (folder_paths.get_folder_paths(POSE_FOLDER), {".onnx", ".task"})
 
 
 def file_stamp(*paths: str) -> tuple[tuple[str, int, int], ...]:
@@ -89,6 +100,11 @@ def on_device(patcher: Any, memory: int) -> Iterator[torch.device]:
         yield patcher.load_device
     finally:
         mm.free_memory(1e30, patcher.load_device, [loaded for loaded in mm.current_loaded_models if loaded.model is not patcher])
+
+
+def make_room(memory: int) -> None:
+    """Unloads models until so many bytes of the GPU are free, for work that the host does not manage."""
+    mm.free_memory(memory, mm.get_torch_device())
 
 
 def output_device() -> torch.device:

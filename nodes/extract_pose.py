@@ -1,0 +1,201 @@
+"""Extract Pose: the keypoints of the people in a video."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import folder_paths
+import numpy as np
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..animate_core.pose.detector import GET_FILES, PROVIDER_CHOICES, DWPose
+from ..animate_core.pose.drawing import STYLES, draw_people
+from ..animate_core.pose.keypoints import BODY, SCORE_THRESHOLD, PoseClip, stack_people
+from ..animate_core.pose.mediapipe_pose import GET_TASK, MediaPipePose
+from ..animate_core.pose.openpose import write_pose
+from ..animate_core.pose.people import PERSON_CHOICES, body_scores, choose_person, follow
+from . import host
+from .sockets import POSE_CATEGORY, PoseKeypointSocket, check_images
+
+DWPOSE, MEDIAPIPE = "dwpose", "mediapipe"
+EVERYONE = "everyone"
+NO_FILE = "(no .onnx file found)"
+BUNDLED = "(comes with MediaPipe)"
+DETECTOR_FILE, POSE_FILE = "yolox_l.onnx", "dw-ll_ucoco_384.onnx"
+DIMMED = 0.35  # brightness of the picture under the skeleton
+GPU_MEMORY = 2 << 30  # for both models and a batch, with room to spare
+
+
+def pose_files(extension: str) -> list[str]:
+    return [name for name in folder_paths.get_filename_list(host.POSE_FOLDER) if name.lower().endswith(extension)]
+
+
+def model_input(name: str, hints: Sequence[str], tooltip: str) -> io.Combo.Input:
+    """An ONNX file; the first whose name holds the earliest hint is the default."""
+    files = pose_files(".onnx")
+    default = next((file for hint in hints for file in files if hint in os.path.basename(file).lower()), None)
+    return io.Combo.Input(name, options=files or [NO_FILE], default=default, tooltip=tooltip)
+
+
+def missing_files(backend: str, detector: str | None, pose_model: str | None, mediapipe_task: str | None) -> str:
+    """Which of the chosen files are not there, and where to get them; empty if all are. What comes over a wire (None) is not known yet."""
+    chosen = {"detector": (detector, f"{DETECTOR_FILE} from {GET_FILES} (Hugging Face)"),
+              "pose_model": (pose_model, f"{POSE_FILE} from {GET_FILES} (Hugging Face)")}
+    if backend == MEDIAPIPE:
+        chosen = {"mediapipe_task": (mediapipe_task, GET_TASK)}
+    return "; ".join(
+        f"{name}: there is no file {file!r}. Get {wanted}, put it into models/{host.MODEL_FOLDER} or models/detection and press R"
+        for name, (file, wanted) in chosen.items()
+        if file not in (None, BUNDLED) and folder_paths.get_full_path(host.POSE_FOLDER, file) is None)
+
+
+def pose_path(name: str) -> str:
+    return folder_paths.get_full_path_or_raise(host.POSE_FOLDER, name)
+
+
+def to_pixels(images: Tensor) -> np.ndarray:
+    """IMAGE `[F, H, W, 3]` -> the same in uint8."""
+    return (images.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+
+
+def frame_ranges(frames: np.ndarray) -> str:
+    """Frame numbers in words: "0-3, 7"."""
+    runs = np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1)
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs if len(run))
+
+
+def preview(images: Tensor, clip: PoseClip) -> Tensor:
+    """The skeletons over the dimmed pictures: IMAGE."""
+    radius = max(2, round(STYLES["OpenPose"].joint_radius * min(clip.width, clip.height) / 512))
+    style = replace(STYLES["Moore"], feet=True).with_stick(radius)
+    out = torch.empty(images.shape, dtype=torch.float32)
+    for i, people in enumerate(clip.points):
+        host.check_cancel()
+        drawn = torch.from_numpy(np.ascontiguousarray(draw_people(people, clip.width, clip.height, style)))
+        out[i] = torch.where(drawn.any(-1, keepdim=True), drawn / 255, images[i].to(out).clamp(0, 1) * DIMMED)
+    return out
+
+
+def report(head: str, person: str, threshold: float, found: np.ndarray, guessed: np.ndarray, clip: PoseClip) -> str:
+    """A summary, then a line for each frame. found `[F]`: people detected; guessed `[F]`: the whole picture stood for a person."""
+    best = body_scores(clip).max(-1)
+    seen = (clip.scores[..., BODY] > SCORE_THRESHOLD).sum(-1).max(-1)
+    nobody = ~clip.present.any(-1)
+    doubtful = ~nobody & (best < threshold)
+    notes = {
+        "nobody": (nobody, "nobody; Clean Pose fills such gaps"),
+        "whole picture": (guessed & ~nobody, "found nobody, the whole picture was taken for the person"),
+        "doubtful": (doubtful, f"doubtful, the 18 body points' mean score is below {threshold:g}"),
+        "several": (found > 1, "several people" + ("" if person == EVERYONE else f", of whom one was taken: {person}")),
+    }
+    lines = [f"{head}: {len(clip)} frames of {clip.width}x{clip.height}, {int((~nobody & ~doubtful).sum())} with a well-seen person"]
+    for which, words in notes.values():
+        if which.any():
+            lines.append(f"{which.sum()} frame{'s' if which.sum() > 1 else ''}: {words} ({frame_ranges(np.flatnonzero(which))})")
+    lines += ["", "frame: people found, mean body score, body points seen"]
+    for i in range(len(clip)):
+        marks = [name for name, (which, _) in notes.items() if which[i] and name != "several"]
+        lines.append(f"{i}: {found[i]}, {best[i]:.2f}, {seen[i]} of 18" + (f" ({', '.join(marks)})" if marks else ""))
+    return "\n".join(lines)
+
+
+class ExtractPose(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MarionetteExtractPose", display_name="Extract Pose", category=POSE_CATEGORY,
+            description="Finds the people in each frame of a video, and their keypoints: body, hands, face and feet. A frame with nobody "
+                        "in it never stops the run; it is reported.",
+            search_aliases=["dwpose", "openpose", "pose estimation", "pose detection", "keypoints", "skeleton", "mediapipe", "yolox",
+                            "preprocessor"],
+            inputs=[
+                io.Image.Input("images", tooltip="The video's frames; or one picture, such as the reference."),
+                io.Combo.Input("backend", options=[DWPOSE, MEDIAPIPE], default=DWPOSE,
+                               tooltip="dwpose: the best, with the two files below; it needs onnxruntime. mediapipe: quicker on a CPU, if "
+                                       "you have installed the package mediapipe."),
+                model_input("detector", ["yolox_l", "yolox"],
+                            f"Finds the people: {DETECTOR_FILE} from {GET_FILES} (Hugging Face), in models/{host.MODEL_FOLDER} or "
+                            "models/detection. Any YOLOX of the same inputs and outputs serves."),
+                model_input("pose_model", ["dw-ll_ucoco_384", "dw-", "ucoco", "pose"],
+                            f"Finds their keypoints: {POSE_FILE} from {GET_FILES} (Hugging Face), in the same folder. Any whole-body model "
+                            "of the same inputs and outputs serves."),
+                io.Combo.Input("person", options=[*PERSON_CHOICES, EVERYONE], default=PERSON_CHOICES[0],
+                               tooltip="Whose pose is given out. followed: the largest person at the start, then the same one for the "
+                                       "whole clip. The others decide frame by frame; best score is what the published code does. "
+                                       "everyone: all, each in the same place of the list throughout."),
+                io.Float.Input("score_threshold", default=SCORE_THRESHOLD, min=0, max=1, step=0.05, advanced=True,
+                               tooltip="The report calls a frame doubtful if the person's mean body score is below this. No point is left "
+                                       "out for it."),
+                io.Combo.Input("device", options=list(PROVIDER_CHOICES), default=PROVIDER_CHOICES[0], advanced=True,
+                               tooltip="What dwpose computes on. auto: the best that your onnxruntime can use, said in the log."),
+                io.Combo.Input("mediapipe_task", options=[BUNDLED, *pose_files(".task")], default=BUNDLED, advanced=True,
+                               tooltip="For mediapipe: a .task file with its models, which releases from 0.10.31 need. Older ones bring "
+                                       "theirs."),
+            ],
+            outputs=[
+                PoseKeypointSocket.Output("pose", display_name="POSE_KEYPOINT",
+                                          tooltip="The keypoints in pixels, for Clean Pose, Retarget Pose, Draw Pose or Encode Pose."),
+                io.Image.Output("preview", display_name="preview", tooltip="The skeletons over the darkened frames."),
+                io.String.Output("report", display_name="report", tooltip="What was found: a summary, then each frame."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, backend: str | None = None, detector: str | None = None, pose_model: str | None = None,
+                        mediapipe_task: str | None = None) -> bool | str:
+        # with this, the host leaves it to us to say what is wrong with a file's name
+        if backend not in (None, DWPOSE, MEDIAPIPE):
+            return f"backend: {backend!r} is unknown; there are: {DWPOSE}, {MEDIAPIPE}"
+        return missing_files(backend, detector, pose_model, mediapipe_task) or True if backend else True
+
+    @classmethod
+    def fingerprint_inputs(cls, backend: str, detector: str, pose_model: str, mediapipe_task: str = BUNDLED, **_: Any) -> Any:
+        used = [detector, pose_model] if backend == DWPOSE else [mediapipe_task]
+        return host.file_stamp(*(pose_path(name) for name in used if name != BUNDLED))
+
+    @classmethod
+    def execute(cls, images: Tensor, backend: str, detector: str, pose_model: str, person: str, score_threshold: float = SCORE_THRESHOLD,
+                device: str = "auto", mediapipe_task: str = BUNDLED) -> io.NodeOutput:
+        images = check_images(images, "images")
+        if wrong := missing_files(backend, detector, pose_model, mediapipe_task):
+            raise FileNotFoundError(wrong)
+        height, width = images.shape[1:3]
+        if backend == DWPOSE:
+            model = DWPose(pose_path(detector), pose_path(pose_model), device)
+            if model.on_gpu:
+                host.make_room(GPU_MEMORY)
+            head = f"DWPose ({model.detector.name} by {model.detector.provider}, {model.pose.name} by {model.pose.provider})"
+            results = list(by_dwpose(model, images))
+        else:
+            head = "MediaPipe"
+            with closing(MediaPipePose(None if mediapipe_task == BUNDLED else pose_path(mediapipe_task))) as landmarker:
+                results = list(by_mediapipe(landmarker, images))
+        guessed = np.array([guess for _, guess in results])
+        found = np.where(guessed, 0, [len(people) for people, _ in results])
+        clip = stack_people([people for people, _ in results], width, height)
+        clip = follow(clip) if person == EVERYONE else choose_person(clip, person)
+        return io.NodeOutput(write_pose(clip), preview(images, clip), report(head, person, score_threshold, found, guessed, clip))
+
+
+def by_dwpose(model: DWPose, images: Tensor) -> Iterator[tuple[np.ndarray, bool]]:
+    """Each frame's people `[P, 134, 3]`, and whether the whole picture stood for one."""
+    progress = host.FrameProgress(len(images))
+    step = model.frames_at_once
+    for start in range(0, len(images), step):
+        found = model.detect_frames(to_pixels(images[start:start + step]))
+        yield from ((frame.people, frame.whole_image) for frame in found)
+        progress.update(len(found))
+
+
+def by_mediapipe(landmarker: MediaPipePose, images: Tensor) -> Iterator[tuple[np.ndarray, bool]]:
+    """The same; MediaPipe guesses nothing."""
+    progress = host.FrameProgress(len(images))
+    for image in images:
+        yield landmarker.detect(to_pixels(image)), False
+        progress.update(1)

@@ -1,0 +1,218 @@
+"""Extract Pose in the real host, with made-up ONNX models whose answers are known (tests/core/onnx_models.py)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from animate_core.pose.keypoints import BODY, L_ELBOW, NECK, from_wholebody
+from tests.core import onnx_models
+from tests.host import graphs
+from tests.host.host_server import HostServer
+from tests.host.result import Graph, Result
+from tests.host.test_absent import SITECUSTOMIZE
+from tests.host.test_bad_input import refused
+
+WIDTH, HEIGHT, FRAMES = 320, 240, 6
+RED, YELLOW = (255, 0, 0), (255, 255, 0)
+EMPTY = 3  # nobody is in this frame
+MARKERS = np.array([[20, 30], [45, 60], [30, 130]])
+MODELS = {"detector": "yolox_test.onnx", "pose_model": "dw-test.onnx"}
+
+
+def red_corner(i: int) -> tuple[int, int]:
+    return 20 + 4 * i, 30
+
+
+def draw_clip() -> list[np.ndarray]:
+    """Someone red who walks and, in every other frame only, someone yellow who is larger; nobody in one frame."""
+    frames = []
+    for i in range(FRAMES):
+        frame = np.full((HEIGHT, WIDTH, 3), 40 + i, np.uint8)
+        if i != EMPTY:
+            x, y = red_corner(i)
+            if i % 2:
+                onnx_models.draw_person(frame, (200, 10, 300, 230), np.array([[230, 60], [270, 100], [250, 180]]), YELLOW)
+            onnx_models.draw_person(frame, (x, y, x + 65, y + 170), MARKERS + (x, y), RED)
+        frames.append(frame)
+    return frames
+
+
+@pytest.fixture(scope="module")
+def ready(host: HostServer) -> Iterator[HostServer]:
+    """The host with a clip in its input folder and pose models, good and bad, in models/detection and models/animate_anyone."""
+    folder = host.models / "detection"
+    onnx_models.write_detector(folder / MODELS["detector"], batch=1)
+    onnx_models.write_pose_model(host.models / "animate_anyone" / "pose" / MODELS["pose_model"])
+    onnx_models.write_other(folder / "other.onnx")
+    (folder / "broken.onnx").write_bytes((folder / MODELS["detector"]).read_bytes()[:999])
+    first, *rest = (Image.fromarray(frame) for frame in draw_clip())
+    first.save(host.input / "people.png", save_all=True, append_images=rest, duration=40)
+    yield host
+    for path in (*folder.glob("*.onnx"), host.models / "animate_anyone" / "pose" / MODELS["pose_model"]):
+        path.unlink()
+
+
+def extract_graph(**inputs: Any) -> Graph:
+    graph: Graph = {}
+    graphs.add(graph, "people", "LoadImage", image="people.png")
+    graphs.add(graph, "extract", "MarionetteExtractPose", images=["people", 0], **{
+        "backend": "dwpose", "detector": MODELS["detector"], "pose_model": f"pose/{MODELS['pose_model']}", "person": "followed",
+        "score_threshold": 0.3, "device": "auto", "mediapipe_task": "(comes with MediaPipe)", **inputs})
+    graphs.add(graph, "keypoints", "TestSaveJSON", value=["extract", 0])
+    graphs.add(graph, "preview", "SaveImage", images=["extract", 1], filename_prefix="preview")
+    graphs.add(graph, "report", "PreviewAny", source=["extract", 2])
+    return graph
+
+
+def saved(result: Result) -> Any:
+    assert result.status == "success", f"{result.error}\n{result.traceback}"
+    return json.loads(Path(result.outputs["keypoints"]["files"][0]).read_text(encoding="utf-8"))
+
+
+def report_of(result: Result) -> str:
+    assert result.status == "success", f"{result.error}\n{result.traceback}"
+    return str(result.outputs["report"]["text"][0])
+
+
+def red_body(i: int) -> np.ndarray:
+    raw = np.ones((133, 3))
+    raw[:, :2] = (MARKERS + red_corner(i))[np.arange(133) % 3]
+    return from_wholebody(raw)[BODY, :2]
+
+
+def assert_red(people: list[dict[str, Any]], row: int, i: int) -> None:
+    body = np.reshape(people[row]["pose_keypoints_2d"], (18, 3))
+    assert np.abs(body[:, :2] - red_body(i)).max() < 1
+    assert body[NECK, 2] == 1 and body[L_ELBOW, 2] > 0.8
+    assert [len(people[row][f"{part}_keypoints_2d"]) // 3 for part in ("face", "hand_left", "hand_right")] == [70, 21, 21]
+
+
+def test_the_followed_person_in_every_frame(ready: HostServer) -> None:
+    """The red one is followed though the yellow one is larger; the frame with nobody stops nothing."""
+    result = ready.run(extract_graph())
+    frames = saved(result)
+    assert [(frame["canvas_width"], frame["canvas_height"]) for frame in frames] == [(WIDTH, HEIGHT)] * FRAMES
+    for i, frame in enumerate(frames):
+        if i == EMPTY:
+            assert not any(np.any(person["pose_keypoints_2d"]) for person in frame["people"])
+        else:
+            assert_red(frame["people"], 0, i)
+    assert result.progress("extract")[-1] == (FRAMES, FRAMES)
+    assert f"DWPose: {MODELS['detector']} by CPU, {MODELS['pose_model']} by CPU" in ready.log
+
+
+def test_the_report(ready: HostServer) -> None:
+    text = report_of(ready.run(extract_graph()))
+    summary, lines = text.split("\n\n")
+    assert f"{FRAMES} frames of {WIDTH}x{HEIGHT}, {FRAMES - 1} with a well-seen person" in summary
+    assert f"1 frame: nobody; Clean Pose fills such gaps ({EMPTY})" in summary
+    assert "2 frames: several people, of whom one was taken: followed (1, 5)" in summary
+    frames = lines.splitlines()[1:]
+    assert len(frames) == FRAMES and frames[0].startswith("0: 1, 0.8") and frames[0].endswith("18 of 18")
+    assert frames[1].startswith("1: 2,") and frames[EMPTY] == f"{EMPTY}: 0, 0.00, 0 of 18 (nobody)"
+    doubtful = report_of(ready.run(extract_graph(score_threshold=1.0)))
+    assert "5 frames: doubtful" in doubtful and "(0-2, 4-5)" in doubtful
+
+
+def test_the_preview(ready: HostServer) -> None:
+    shown, frames = ready.run(extract_graph()).images("preview"), draw_clip()
+    assert shown.shape == (FRAMES, HEIGHT, WIDTH, 3)
+    assert np.abs(shown[EMPTY] - frames[EMPTY] * 0.35).max() <= 1, "darkened, and nothing drawn"
+    x, y = red_body(0)[L_ELBOW].round().astype(int)
+    assert shown[0, y, x].max() > 200, "a joint"
+    assert np.abs(shown[0, -20:] - frames[0][-20:] * 0.35).max() <= 1
+
+
+@pytest.mark.parametrize(("person", "yellow"), [("largest", [1, 5]), ("most central", [1])])
+def test_choices_frame_by_frame(ready: HostServer, person: str, yellow: list[int]) -> None:
+    """The yellow one is larger; in frame 1 it is nearer to the middle, by frame 5 the red one has come nearer."""
+    frames = saved(ready.run(extract_graph(person=person)))
+    necks = {i: frame["people"][0]["pose_keypoints_2d"][3 * NECK] for i, frame in enumerate(frames) if i != EMPTY}
+    assert [i for i, x in necks.items() if x > 200] == yellow
+
+
+def test_everyone_keeps_the_place(ready: HostServer) -> None:
+    """The red one, there in every frame, and the yellow one each in the same entry throughout."""
+    frames = saved(ready.run(extract_graph(person="everyone")))
+    rows = {np.flatnonzero([np.abs(np.reshape(p["pose_keypoints_2d"], (18, 3))[:, :2] - red_body(i)).max() < 1 for p in frame["people"]])[0]
+            for i, frame in enumerate(frames) if i != EMPTY}
+    assert len(rows) == 1
+    assert [sum(any(p["pose_keypoints_2d"]) for p in frame["people"]) for frame in frames] == [1, 2, 1, 0, 1, 2]
+
+
+def test_a_frame_that_the_detector_misses_is_said(ready: HostServer) -> None:
+    """Markers without a person: the whole picture is taken for one."""
+    frame = np.full((HEIGHT, WIDTH, 3), 40, np.uint8)
+    for at, colour in (((100, 80), (0, 255, 0)), ((150, 100), (0, 0, 255)), ((130, 200), (0, 255, 255))):
+        onnx_models.draw_marker(frame, *at, colour, 12)
+    Image.fromarray(frame).save(ready.input / "missed.png")
+    graph = graphs.change(extract_graph(), people={"image": "missed.png"})
+    result = ready.run(graph)
+    assert "1 frame: found nobody, the whole picture was taken for the person (0)" in report_of(result)
+    assert "0: 0, 0." in report_of(result)
+    assert len(saved(result)[0]["people"]) == 1
+
+
+def test_a_changed_model_file_runs_anew(ready: HostServer) -> None:
+    graph = extract_graph()
+    assert ready.run(graph).status == "success"
+    assert "extract" in ready.run(graph).cached
+    onnx_models.write_detector(ready.models / "detection" / MODELS["detector"], batch="N")
+    assert ready.run(graph).ran("MarionetteExtractPose")
+
+
+@pytest.mark.parametrize(("inputs", "words"), [
+    ({"detector": f"pose/{MODELS['pose_model']}", "pose_model": MODELS["detector"]}, ["wrong way round", "is the pose model"]),
+    ({"detector": "other.onnx"}, ["detector", "other.onnx", "something else", "yolox_l.onnx"]),
+    ({"pose_model": "other.onnx"}, ["pose_model", "other.onnx", "something else", "dw-ll_ucoco_384.onnx"]),
+    ({"detector": "broken.onnx"}, ["broken.onnx", "no ONNX model", "again"]),
+    ({"detector": "(no .onnx file found)"}, ["detector", "yolox_l.onnx", "yzd-v/DWPose", "models/animate_anyone", "models/detection"]),
+    ({"pose_model": "gone.onnx"}, ["pose_model", "gone.onnx", "dw-ll_ucoco_384.onnx", "yzd-v/DWPose"]),
+    ({"pose_model": "../secret.onnx"}, ["pose_model", "no file"]),
+    ({"backend": "mediapipe"}, ["MediaPipe", "pip install mediapipe"]),
+    ({"backend": "mediapipe", "mediapipe_task": "gone.task"}, ["mediapipe_task", "gone.task", "holistic_landmarker.task"]),
+    ({"backend": "openpose"}, ["backend", "openpose", "dwpose, mediapipe"]),
+    ({"person": "tallest"}, ["person", "tallest"]),
+])
+def test_wrong_choices(ready: HostServer, inputs: dict[str, Any], words: list[str]) -> None:
+    refused(ready, extract_graph(**inputs), *words)
+
+
+def test_the_page_gets_files_and_defaults(ready: HostServer) -> None:
+    inputs = ready.object_info("MarionetteExtractPose")["input"]["required"]
+    detector, pose = inputs["detector"][1], inputs["pose_model"][1]
+    assert {MODELS["detector"], f"pose/{MODELS['pose_model']}", "other.onnx"} <= set(detector["options"])
+    assert detector["default"] == MODELS["detector"] and pose["default"] == f"pose/{MODELS['pose_model']}"
+
+
+def test_cancel(ready: HostServer) -> None:
+    graph = extract_graph()
+    graphs.add(graph, "many", "RepeatImageBatch", image=["people", 0], amount=40)
+    graphs.change(graph, extract={"images": ["many", 0]})
+    prompt = ready.submit(graph)
+    assert isinstance(prompt, str)
+    ready.events.wait_for(prompt, "progress", 60)
+    ready.interrupt()
+    assert ready.events.wait_for(prompt, "execution_interrupted", 10)
+    ready.wait(graph, prompt, 30)
+
+
+def test_without_onnxruntime_and_without_files(tmp_path: Path) -> None:
+    """The node is there, its list says that there is nothing yet; with files, it says what to install."""
+    blocker = tmp_path / "site"
+    blocker.mkdir()
+    (blocker / "sitecustomize.py").write_text(SITECUSTOMIZE, encoding="utf-8")
+    with HostServer(tmp_path / "base", environment={"PYTHONPATH": str(blocker), "ABSENT_PACKAGE": "onnxruntime"},
+                    packs=[Path(__file__).parent / "tools_pack" / "marionette_test_tools"]) as host:
+        assert host.object_info("MarionetteExtractPose")["input"]["required"]["detector"][1]["options"] == ["(no .onnx file found)"]
+        Image.fromarray(draw_clip()[0]).save(host.input / "people.png")
+        onnx_models.write_detector(host.models / "detection" / MODELS["detector"])
+        onnx_models.write_pose_model(host.models / "detection" / "pose" / MODELS["pose_model"])
+        refused(host, extract_graph(), "onnxruntime", "pip install onnxruntime-gpu")
