@@ -1,0 +1,71 @@
+"""Clean Pose: keypoints without gaps, leaps, swapped sides and jitter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..animate_core.pose.cleaning import FILTERS, LONG_GAPS, CleanSettings, clean
+from ..animate_core.pose.openpose import read_pose, write_pose
+from ..animate_core.pose.people import PERSON_CHOICES, choose_person
+from . import host
+from .sockets import POSE_CATEGORY, PoseKeypointSocket
+
+DEFAULTS = CleanSettings()
+
+
+def strength(name: str, default: float, tooltip: str) -> io.Float.Input:
+    return io.Float.Input(name, default=default, min=0, max=1, step=0.05, display_mode=io.NumberDisplay.slider, tooltip=tooltip)
+
+
+class CleanPose(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MarionetteCleanPose", display_name="Clean Pose", category=POSE_CATEGORY,
+            description="Repairs one person's keypoints over a clip: swapped sides are put back, leaping points taken out, gaps and frames "
+                        "with nobody filled, jitter smoothed. Works in body heights and seconds, so any resolution and frame rate will do.",
+            search_aliases=["smooth pose", "stabilize keypoints", "jitter", "flicker", "one euro filter", "savitzky-golay", "fill missing "
+                            "frames", "interpolate pose", "outliers", "nobody found"],
+            inputs=[
+                PoseKeypointSocket.Input("pose", tooltip="From Extract Pose, Load Pose, ControlNet Aux's DWPose, ComfyUI's SDPose or "
+                                                         "others."),
+                strength("fix_swaps", DEFAULTS.fix_swaps, "Left and right exchanged by mistake: arms, legs, or eyes and ears. Higher takes "
+                                                          "less for a mistake. A person who turns round is left alone. 0: off."),
+                strength("remove_outliers", DEFAULTS.remove_outliers,
+                         "Points that leap away for a frame or a few. Higher removes smaller leaps: 0.5 those from 5% of body height on, 1 "
+                         "from 2.5%. Fast steady motion stays. 0: off."),
+                io.Int.Input("max_gap", default=DEFAULTS.max_gap, min=0, max=10_000,
+                             tooltip="Points and people missing for at most so many frames are filled in on a straight line between their "
+                                     "sights before and after. 0: none."),
+                io.Combo.Input("long_gaps", options=list(LONG_GAPS), default=DEFAULTS.long_gaps,
+                               tooltip="Longer gaps. hold: the nearest sight, moving along with the body. hide: the point is left out."),
+                strength("smooth", DEFAULTS.smooth, "Against jitter. Higher is smoother, and points of low score more so. 0: off."),
+                io.Combo.Input("filter", options=list(FILTERS), default=DEFAULTS.filter,
+                               tooltip="one-euro: smooths what rests more than what moves. savitzky-golay: smooths all alike, better for "
+                                       "steady, slow motion; needs scipy, which ComfyUI brings along."),
+                io.Float.Input("fps", default=DEFAULTS.fps, min=0.1, max=1000, step=0.01,
+                               tooltip="Frames per second of the video. Filters reckon in seconds. About right is good enough."),
+                io.Combo.Input("person", options=list(PERSON_CHOICES), default=PERSON_CHOICES[0],
+                               tooltip="Whom to keep where several people are in a frame."),
+                io.Float.Input("score_threshold", default=DEFAULTS.score_threshold, min=0, max=0.99, step=0.01, advanced=True,
+                               tooltip="Points with this score or less count as not seen."),
+            ],
+            outputs=[
+                PoseKeypointSocket.Output("pose", display_name="POSE_KEYPOINT",
+                                          tooltip="One person, as many frames as came in: for Retarget Pose, Draw Pose or Encode Pose."),
+                io.String.Output("report", display_name="report", tooltip="What was done, and in which frames (counted from 0)."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, pose: Any, fix_swaps: float = DEFAULTS.fix_swaps, remove_outliers: float = DEFAULTS.remove_outliers,
+                max_gap: int = DEFAULTS.max_gap, long_gaps: str = DEFAULTS.long_gaps, smooth: float = DEFAULTS.smooth,
+                filter: str = DEFAULTS.filter, fps: float = DEFAULTS.fps, person: str = PERSON_CHOICES[0],
+                score_threshold: float = DEFAULTS.score_threshold) -> io.NodeOutput:
+        settings = CleanSettings(fix_swaps, remove_outliers, max_gap, long_gaps, smooth, filter, score_threshold, fps)
+        clip = choose_person(read_pose(pose), person)
+        progress = host.FrameProgress(len(clip))
+        cleaned, report = clean(clip, settings, on_frame=lambda: progress.update(1))
+        return io.NodeOutput(write_pose(cleaned), report.text())
