@@ -1,0 +1,124 @@
+"""MusePose's `pose_align`, as published (method.md H.6): the first frame's proportions against the reference's.
+
+Lengths are in picture heights: a detector gives x and y in parts of the canvas, and x is then multiplied by the picture's width over
+height. The drawing that belongs to it (no face, red and blue swapped) is a preset of the drawing, not of this file.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .keypoints import (
+    BODY,
+    FACE,
+    L_ANKLE,
+    L_EAR,
+    L_ELBOW,
+    L_HIP,
+    L_KNEE,
+    L_SHOULDER,
+    L_WRIST,
+    LARGEST,
+    LEFT_HAND,
+    NECK,
+    NOSE,
+    NUM_POINTS,
+    R_ANKLE,
+    R_EAR,
+    R_ELBOW,
+    R_HIP,
+    R_KNEE,
+    R_SHOULDER,
+    R_WRIST,
+    RIGHT_HAND,
+    Array,
+    PoseClip,
+    PoseError,
+)
+
+HEAD = slice(14, 18)  # eyes and ears
+FINGER_ROOTS = [1, 5, 9, 13, 17]
+
+
+def in_heights(points: Array, width: int, height: int) -> Array:
+    """`[..., 134, 3]` in pixels -> `[..., 134, 2]` in picture heights. A missing point is at -1 of the canvas, as MusePose's detector
+    marks it."""
+    return np.where(points[..., 2:] > 0, points[..., :2].astype(float) / height, (-width / height, -1.0))
+
+
+def pose_scales(first: Array, reference: Array) -> dict[str, float]:
+    """The ten scales from two frames `[134, 2]` in picture heights. What cannot be told (0 / 0) is 1; a length over none is infinite."""
+
+    def ratio(a: int, b: int) -> float:
+        return float(np.linalg.norm(reference[a] - reference[b]) / np.linalg.norm(first[a] - first[b]))
+
+    def both(a: int, b: int, c: int, d: int) -> float:
+        return (ratio(a, b) + ratio(c, d)) / 2
+
+    def body_length(points: Array) -> np.floating:
+        return np.linalg.norm(points[NECK] - (points[R_HIP] + points[L_HIP]) / 2)
+
+    def finger_roots(points: Array) -> Array:
+        return np.concatenate([np.linalg.norm(hand[FINGER_ROOTS] - hand[0], axis=-1) for hand in (points[LEFT_HAND], points[RIGHT_HAND])])
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scales = {
+            "neck": ratio(NOSE, NECK), "face": ratio(R_EAR, L_EAR), "shoulder": ratio(R_SHOULDER, L_SHOULDER),
+            "upper arm": both(R_SHOULDER, R_ELBOW, L_SHOULDER, L_ELBOW), "lower arm": both(R_ELBOW, R_WRIST, L_ELBOW, L_WRIST),
+            "body": float(body_length(reference) / body_length(first)),
+            "upper leg": both(R_HIP, R_KNEE, L_HIP, L_KNEE), "lower leg": both(R_KNEE, R_ANKLE, L_KNEE, L_ANKLE),
+        }
+    arms = scales["upper arm"] + scales["lower arm"]
+    lengths, theirs = finger_roots(first), finger_roots(reference)
+    known = lengths != 0
+    scales["hand"] = float((theirs[known] / lengths[known]).mean() + arms) / 3 if known.any() else arms / 2
+    return {name: 1.0 if np.isnan(value) else value for name, value in scales.items()}
+
+
+def scaled(points: Array, scales: dict[str, float]) -> Array:
+    """Frames `[F, 134, 2]` with every part scaled about the joint that it hangs on; the neck and the face stay. May hold NaN."""
+    out = points.copy()
+
+    def scale(part: slice, about: int, name: str) -> None:
+        """A part keeps its way from where its joint was, times the scale, from where the joint is now."""
+        joint = slice(about, about + 1)
+        out[:, part] = out[:, joint] + scales[name] * (points[:, part] - points[:, joint])
+
+    def one(point: int) -> slice:
+        return slice(point, point + 1)
+
+    with np.errstate(invalid="ignore", over="ignore"):
+        scale(one(NOSE), NECK, "neck")
+        scale(HEAD, NOSE, "face")
+        for shoulder, elbow, wrist, hand in ((R_SHOULDER, R_ELBOW, R_WRIST, RIGHT_HAND), (L_SHOULDER, L_ELBOW, L_WRIST, LEFT_HAND)):
+            scale(one(shoulder), NECK, "shoulder")
+            scale(one(elbow), shoulder, "upper arm")
+            scale(one(wrist), elbow, "lower arm")
+            scale(hand, wrist, "hand")
+        for hip, knee, ankle in ((R_HIP, R_KNEE, R_ANKLE), (L_HIP, L_KNEE, L_ANKLE)):
+            scale(one(hip), NECK, "body")
+            scale(one(knee), hip, "upper leg")
+            scale(one(ankle), knee, "lower leg")
+    return out
+
+
+def pose_align(clip: PoseClip, reference: PoseClip, align_frame: int = 0) -> PoseClip:
+    """A driver's clip on the reference's canvas by MusePose's published rule.
+
+    clip: one person; reference: one frame of one person. align_frame: the frame of the clip that the reference is compared with; those
+    before it are dropped. The published script reads 300 frames at most; this takes all.
+    Its quirks stay: scales of one frame, none for the face's points, no feet, an infinite scale loses the points below it. A missing
+    point is at -1 while scales are taken, as there. Its missing points are moved by the offset and lie outside the picture; here they
+    stay missing. Raises PoseError if align_frame is no frame of the clip.
+    """
+    if not 0 <= align_frame < len(clip):
+        raise PoseError(f"align_frame is {align_frame}, but the clip has frames 0 to {len(clip) - 1}")
+    frames, target = clip.person(0)[align_frame:], reference.person(0)[0]
+    points = in_heights(frames, clip.width, clip.height)
+    theirs = in_heights(target, reference.width, reference.height)
+    moved = scaled(points, pose_scales(points[0], theirs)) + (theirs[NECK] - points[0, NECK])
+    out = np.zeros((len(frames), NUM_POINTS, 3))
+    for part in (BODY, FACE, LEFT_HAND, RIGHT_HAND):
+        out[:, part, :2], out[:, part, 2] = moved[:, part] * reference.height, frames[:, part, 2]
+    out[~(np.abs(out) <= LARGEST).all(-1)] = 0
+    return reference.of(out)
