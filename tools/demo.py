@@ -116,14 +116,24 @@ def add_clip(graph: Graph, fps: object, **video: object) -> Graph:
 def link(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        target.symlink_to(source.resolve(), target_is_directory=source.is_dir())
+        target.symlink_to(source.resolve())
     except OSError as error:
         raise DemoError(f"could not link {source} to {target} ({error}); on Windows, turn on Developer Mode") from error
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """A model's files, in folders of folders too. Raises DemoError for two of one name."""
+    found: dict[str, Path] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in WEIGHTS):
+        if path.name in found:
+            raise DemoError(f"--models: {found[path.name]} and {path} have one name; give a folder with the files of one model")
+        found[path.name] = path
+    return list(found.values())
+
+
 def find_vae(folder: Path) -> Path:
     """The VAE among a folder's files, by its tensors."""
-    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in WEIGHTS):
+    for path in weight_files(folder):
         try:
             if identify(read_state_dict(path)).kind is Kind.VAE:
                 return path
@@ -134,7 +144,8 @@ def find_vae(folder: Path) -> Path:
 
 def link_models(models: Path, given: Path) -> None:
     """Under the names that the workflows in workflows/ expect, so that the page can run them too."""
-    link(given, models / "animate_anyone" / published.FAMILY)
+    for path in weight_files(given):
+        link(path, models / "animate_anyone" / published.FAMILY / path.name)
     link(find_vae(given), models / "vae" / published.VAE_FILE)
 
 
