@@ -30,6 +30,7 @@ if not any(Path(p or ".").resolve() == ROOT for p in sys.path):
     sys.path.append(str(ROOT))
 sys.path.append(str(Path(__file__).resolve().parent))
 
+from check_dwpose import check_detector, check_drawing  # noqa: E402
 from recipe import recipe_state_dict  # noqa: E402
 
 from animate_core.blocks import ClipConditioning, Run, sdpa  # noqa: E402
@@ -402,6 +403,8 @@ CHECKS: dict[str, Callable[[Golden, str], Iterator[Line]]] = {
     "cases/context_windows.json": check_context_windows,
     "cases/ddim_tables.json": check_ddim_tables,
     "cases/ddim_steps.safetensors": check_ddim_steps,
+    "dwpose/draw_cases.json": lambda g, file: check_drawing(g.folder / file),
+    "dwpose/detector_cases.json": lambda g, file: check_detector(g.folder / file),
 }
 
 
@@ -409,7 +412,7 @@ CHECKS: dict[str, Callable[[Golden, str], Iterator[Line]]] = {
 def check_folder(folder: Path) -> Iterator[Line]:
     """Every case of the folder, file by file. Raises UnsupportedError for a case file that nothing here covers."""
     golden = Golden(folder)
-    unknown = [f for f in golden.files if f.startswith("cases/") and f not in CHECKS]
+    unknown = [f for f in golden.files if f.startswith(("cases/", "dwpose/")) and not f.endswith(".png") and f not in CHECKS]
     if unknown:
         raise UnsupportedError(f"{folder}: no check for {', '.join(unknown)}")
     for file, check in CHECKS.items():

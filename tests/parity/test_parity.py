@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,7 @@ def report() -> subprocess.CompletedProcess[str]:
 
 def test_every_case_is_within_its_tolerance(report: subprocess.CompletedProcess[str]) -> None:
     assert report.returncode == 0, report.stdout + report.stderr
-    assert report.stdout.splitlines()[-1] == "92 passed, 0 failed"
+    assert report.stdout.splitlines()[-1] == "116 passed, 0 failed"
 
 
 @pytest.mark.parametrize("part", [
@@ -37,6 +38,7 @@ def test_every_case_is_within_its_tolerance(report: subprocess.CompletedProcess[
     "denoise_intermediates", "temporal: max_len", "pipeline_short", "pipeline_long: stride2_duplicates",
     "pipeline_long: nocfg_sum_not_mean",
     "preprocess: portrait short", "context_windows: 756", "ddim_tables: integers of 84", "ddim_steps: epsilon (40 steps)",
+    "draw_cases: draw_04_body.png", "detector_cases: detector_02.png 134 points", "detector_cases: detector_01.png share of pixels",
 ])
 def test_the_subset_covers(part: str, report: subprocess.CompletedProcess[str]) -> None:
     assert f"ok   {part}" in report.stdout
@@ -55,6 +57,23 @@ def test_a_wrong_number_fails(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "FAIL pose_guider: one_frame" in result.stdout
     assert result.stdout.splitlines()[-1] == "1 passed, 1 failed"
+
+
+def test_a_shifted_joint_fails(tmp_path: Path) -> None:
+    shutil.copytree(GOLDEN / "dwpose", tmp_path / "dwpose")
+    shutil.copyfile(GOLDEN / "config.json", tmp_path / "config.json")
+    files = ("config.json", "dwpose/draw_cases.json", "dwpose/detector_cases.json")
+    (tmp_path / "manifest.json").write_text(json.dumps([{"file": file} for file in files]))
+    cases = json.loads((tmp_path / files[1]).read_text())
+    cases[0]["candidate"][3][0] += 0.02
+    (tmp_path / files[1]).write_text(json.dumps(cases))
+    cases = json.loads((tmp_path / files[2]).read_text())
+    cases[1]["converted"]["keypoints_134"][0][5][1] += 1e-4
+    (tmp_path / files[2]).write_text(json.dumps(cases))
+    result = check(tmp_path)
+    assert result.returncode == 1
+    failed = [line for line in result.stdout.splitlines() if line.startswith("FAIL")]
+    assert len(failed) == 3 and "draw_00.png" in failed[0] and "draw_00_body.png" in failed[1] and "detector_01.png 134 points" in failed[2]
 
 
 @pytest.mark.parametrize(("file", "count", "network"), [
