@@ -5,6 +5,8 @@ from comfy_api.latest import ComfyExtension, io
 from .nodes import NODES
 from .nodes.host import register_model_folder
 
+WEB_DIRECTORY = "./web"  # help pages, in docs/
+
 
 class MarionetteExtension(ComfyExtension):
     async def on_load(self) -> None:

@@ -36,6 +36,7 @@ class FamilyPreset:
         height: pixels.
         draw_face: whether the skeleton pictures of the training data show the face's points.
         colour_order: channel order of the skeleton's colours, as the pose guider expects them.
+        draw_side: pixels of the short side of the pictures on which the training data's skeletons were drawn, before they were resized.
         clip_fit: how the reference picture comes to CLIP's 224x224: "squash" ignores the aspect, "crop" takes the centre.
         pose_channels: channel widths of the pose guider; empty where the file alone tells.
         licence: what is known about the licence of the published weights.
@@ -56,6 +57,7 @@ class FamilyPreset:
     height: int
     draw_face: bool
     colour_order: Literal["RGB", "BGR"]
+    draw_side: int
     clip_fit: Literal["squash", "crop"]
     pose_channels: tuple[int, ...]
     licence: str
@@ -77,6 +79,7 @@ _MOORE = FamilyPreset(
     height=784,
     draw_face=True,
     colour_order="RGB",
+    draw_side=512,
     clip_fit="squash",
     pose_channels=(16, 32, 96, 256),
     licence="Apache-2.0",
@@ -98,6 +101,7 @@ _MUSEPOSE = FamilyPreset(
     height=768,
     draw_face=False,
     colour_order="BGR",
+    draw_side=1024,
     clip_fit="squash",
     pose_channels=(16, 32, 96, 256),
     licence="non-commercial research only, by the project's README",
@@ -119,6 +123,7 @@ _NOVITA = FamilyPreset(
     height=784,
     draw_face=True,
     colour_order="RGB",
+    draw_side=512,
     clip_fit="squash",
     pose_channels=(16, 32, 64, 128),
     licence="Apache-2.0",
@@ -140,6 +145,7 @@ _DEMO = FamilyPreset(
     height=192,
     draw_face=False,
     colour_order="RGB",
+    draw_side=256,
     clip_fit="squash",
     pose_channels=(),
     licence="Apache-2.0",

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from . import demo, loaders, pose, reference, sampling
+from . import clean_pose, demo, draw_pose, extract_pose, loaders, pose, pose_files, reference, retarget_pose, sampling
 
 NODES: list[type[io.ComfyNode]] = [
     loaders.LoadReferenceNet,
@@ -12,6 +12,13 @@ NODES: list[type[io.ComfyNode]] = [
     loaders.LoadAnimateAnyone,
     reference.EncodeReference,
     pose.EncodePose,
+    extract_pose.ExtractPose,
+    clean_pose.CleanPose,
+    retarget_pose.RetargetPose,
+    draw_pose.DrawPose,
+    pose.PoseMoves,
+    pose_files.LoadPose,
+    pose_files.SavePose,
     sampling.ContextWindows,
     sampling.MultiFrameSampler,
     sampling.AnimateConditioning,

@@ -15,11 +15,12 @@ from ..animate_core.demo.character import HELD_OUT_SEED, LAST_SEED
 from ..animate_core.demo.clip import HEIGHT, WIDTH, demo_clip, reference_frame
 from ..animate_core.demo.model import DEMO_FAMILY, DEMO_FOLDER, NORM_NUM_GROUPS, NUM_HEADS, demo_files
 from ..animate_core.demo.motion import DEFAULT_PERIOD, MOTIONS
-from ..animate_core.pose.openpose import openpose_frames
+from ..animate_core.pose.keypoints import body_clip
+from ..animate_core.pose.openpose import write_pose
 from . import host
 from .host_model import load_motion_unet
 from .loaders import AUTO, load_pose_guider, load_reference_net
-from .sockets import PoseGuiderSocket, ReferenceNetSocket, check_size
+from .sockets import PoseGuiderSocket, PoseKeypointSocket, ReferenceNetSocket, check_size
 
 CATEGORY = "Marionette/demo"
 
@@ -59,7 +60,7 @@ class LoadDemoModel(io.ComfyNode):
             return io.NodeOutput(
                 load_motion_unet(str(files.denoising_unet), None, DEMO_FAMILY, AUTO, NUM_HEADS, NORM_NUM_GROUPS),
                 load_reference_net(str(files.reference_unet), AUTO, NUM_HEADS, NORM_NUM_GROUPS),
-                load_pose_guider(str(files.pose_guider), AUTO),
+                load_pose_guider(str(files.pose_guider), AUTO, DEMO_FAMILY),
                 host.clip_vision_from(*read_clip_vision(files.clip_vision)),
                 host.vae_from(host.load_state_dict(str(files.vae)), str(files.vae)),
             )
@@ -95,12 +96,13 @@ class DemoCharacter(io.ComfyNode):
                 io.Image.Output("reference", display_name="reference", tooltip="The character in another pose than the clip's: for "
                                                                                "Encode Reference."),
                 io.Image.Output("poses", display_name="poses", tooltip="Skeleton pictures, one a frame: for Encode Pose."),
-                io.Custom("POSE_KEYPOINT").Output("keypoints", display_name="POSE_KEYPOINT",
-                                                  tooltip="The same poses as OpenPose keypoints in pixels, for nodes that edit or draw "
-                                                          "them."),
+                PoseKeypointSocket.Output("keypoints", display_name="POSE_KEYPOINT",
+                                          tooltip="The same poses as OpenPose keypoints in pixels, for nodes that edit or draw them."),
                 io.Image.Output("truth", display_name="truth", tooltip="The character drawn in these poses: what the clip should look "
                                                                        "like."),
                 io.Mask.Output("mask", display_name="MASK", tooltip="Where the character is in each true frame."),
+                PoseKeypointSocket.Output("reference_pose", display_name="reference_pose",
+                                          tooltip="The pose of the reference picture, one frame: for Retarget Pose."),
             ],
         )
 
@@ -111,5 +113,6 @@ class DemoCharacter(io.ComfyNode):
         progress = host.FrameProgress(frames)
         clip = demo_clip(seed, motion, frames, period=period, width=width, height=height, on_frame=lambda: progress.update(1))
         reference = reference_frame(seed, width=width, height=height)
-        return io.NodeOutput(to_batch(reference.frames), to_batch(clip.poses), openpose_frames(clip.keypoints, width, height),
-                             to_batch(clip.frames), to_batch(clip.masks))
+        keypoints, reference_pose = (write_pose(body_clip(drawn.keypoints, width, height)) for drawn in (clip, reference))
+        return io.NodeOutput(to_batch(reference.frames), to_batch(clip.poses), keypoints, to_batch(clip.frames), to_batch(clip.masks),
+                             reference_pose)

@@ -60,10 +60,10 @@ def load_reference_net(path: str, weight_dtype: str, num_heads: int = 8, norm_nu
     return ReferenceNet(patcher, dtype, os.path.basename(path), config)
 
 
-def load_pose_guider(path: str, weight_dtype: str) -> PoseGuider:
+def load_pose_guider(path: str, weight_dtype: str, family: str = "") -> PoseGuider:
     (channels, out_channels), state_dict, _ = prepare_pose_guider(host.load_state_dict(path), path)
     patcher, dtype = host.build_patcher(partial(core_guider.PoseGuider, channels, out_channels), state_dict, weight_dtype)
-    return PoseGuider(patcher, dtype, os.path.basename(path), out_channels)
+    return PoseGuider(patcher, dtype, os.path.basename(path), out_channels, family)
 
 
 def clip_vision_choices() -> list[str]:
@@ -292,9 +292,10 @@ class LoadAnimateAnyone(io.ComfyNode):
     @classmethod
     def execute(cls, folder: str, family: str = AUTO, weight_dtype: str = AUTO) -> io.NodeOutput:
         paths = find_parts(folder)
+        model = load_motion_unet(paths["denoising UNet"], paths.get("motion module"), family, weight_dtype)
         return io.NodeOutput(
-            load_motion_unet(paths["denoising UNet"], paths.get("motion module"), family, weight_dtype),
+            model,
             load_reference_net(paths["ReferenceNet"], weight_dtype),
-            load_pose_guider(paths["pose guider"], AUTO),
+            load_pose_guider(paths["pose guider"], AUTO, model.model.preset.name),
             host.clip_vision_from(*read_clip_vision(paths["CLIP image encoder"])),
         )

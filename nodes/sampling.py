@@ -9,6 +9,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..animate_core.pose.style import complaints
 from ..animate_core.sampling import DDIM, NOISE_ORDERS, SCHEDULERS, ddim_timesteps, draw_noise, make_scheduler
 from ..animate_core.windows import SCHEDULES, Windows
 from .host_model import COND_KEY, AnimateModel, ClipSource
@@ -59,6 +60,8 @@ def check_fit(model: AnimateModel, reference: Any, pose: Any, frames: int, windo
     if frames > have:
         raise ValueError(f"frames: {frames} asked for, but the pose has {have}; lower frames (0 takes all), or give more pose pictures")
     frames = frames or have
+    for complaint in complaints(pose.look, model.preset) if pose.look else []:
+        log.warning("pose: %s; the result may be poor", complaint)
     length, most = min(frames, windows.length), config.motion_max_frames
     if length > most:
         log.warning("windows: length %d is longer than the %d positions that this motion module was trained with; motion may suffer. "

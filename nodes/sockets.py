@@ -9,12 +9,16 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..animate_core.pose.style import Look
 from ..animate_core.unet import UNetConfig
 
 ReferenceNetSocket = io.Custom("REFERENCE_NET")
 PoseGuiderSocket = io.Custom("POSE_GUIDER")
 ReferenceSocket = io.Custom("REFERENCE")
 PoseSocket = io.Custom("POSE")
+PoseKeypointSocket = io.Custom("POSE_KEYPOINT")  # the host's own
+
+POSE_CATEGORY = "Marionette/pose"
 WindowsSocket = io.Custom("WINDOWS")
 
 T = TypeVar("T")
@@ -36,7 +40,10 @@ class ReferenceNet(Network):
 
 @dataclass(frozen=True)
 class PoseGuider(Network):
+    """family: whose skeletons it was trained on, empty where its file alone was loaded."""
+
     out_channels: int
+    family: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,12 +59,13 @@ class Reference:
 
 @dataclass(frozen=True)
 class Pose:
-    """features `[F, C, height / 8, width / 8]`, off the GPU."""
+    """features `[F, C, height / 8, width / 8]`, off the GPU. look: what the skeletons look to be, None where they suit their family."""
 
     features: Tensor
     width: int
     height: int
     source: str
+    look: Look | None = None
 
 
 def expect(value: Any, kind: type[T], name: str, remedy: str) -> T:
