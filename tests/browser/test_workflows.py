@@ -18,7 +18,8 @@ from tests.host.result import Graph
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflows"
 # workflow -> its API-format twin in tests/host/graphs
-TWINS = {"basic": "basic", "demo": "demo", "ksampler": "ksampler", "long_clip": "long"}
+TWINS = {"basic": "basic", "demo": "demo", "ksampler": "ksampler", "long_clip": "long", "retarget": "retarget", "video": "video"}
+BUILT_IN = ("demo", "retarget")  # run at the first click, with no files to get
 LOADERS = ("MarionetteLoad", "VAELoader", "CLIPVisionLoader")
 CUTS = ("Video Slice", "ImageFromBatch")  # the tests' clips are short
 SAVES = ("SaveImage", "SaveLatent", "CreateVideo", "SaveVideo")
@@ -71,7 +72,7 @@ def test_template_is_listed_and_served(host: HostServer, name: str) -> None:
     assert picture.read_bytes()[:3] == b"\xff\xd8\xff" and picture.stat().st_size < THUMBNAIL_BYTES
 
 
-@pytest.mark.parametrize("name", [name for name in TWINS if name != "demo"])
+@pytest.mark.parametrize("name", [name for name in TWINS if name not in BUILT_IN])
 def test_note_names_every_file(name: str) -> None:
     workflow = stored(name)
     note = next(node for node in workflow["nodes"] if node["type"] == "MarkdownNote")["widgets_values"][0]
@@ -113,6 +114,7 @@ def test_workflow_in_the_page(host: HostServer, page: Page, tmp_path: Path, name
     ("basic", {"MarionetteMultiFrameSampler": {"steps": 2, "frames": 4}}),
     ("ksampler", {"MarionetteAnimateConditioning": {"frames": 4}, "KSampler": {"steps": 2}}),
     ("long_clip", {"MarionetteMultiFrameSampler": {"steps": 2}, "MarionetteWindows": {"length": 12}}),
+    ("video", {"MarionetteMultiFrameSampler": {"steps": 2, "frames": 4}}),
 ])
 def test_run_in_the_page(host: HostServer, page: Page, tmp_path: Path, name: str, changes: dict[str, dict[str, Any]]) -> None:
     shown = opened(page, host, name)
@@ -129,16 +131,29 @@ def test_run_in_the_page(host: HostServer, page: Page, tmp_path: Path, name: str
     assert shown.errors == []
 
 
+def settings(graph: Graph) -> list[tuple[str, list[tuple[str, Any]]]]:
+    return sorted((about["class_type"], sorted((k, v) for k, v in about["inputs"].items() if not isinstance(v, list)))
+                  for about in graph.values() if about["class_type"] not in SAVES)
+
+
+def test_retarget_runs_at_the_first_click(host: HostServer, page: Page, tmp_path: Path) -> None:
+    shown = opened(page, host, "retarget")
+    assert settings(shown.prompt()) == settings(graphs.load("retarget"))
+    history = host.get(f"/history/{(prompt_id := shown.run())}")[prompt_id]
+    assert history["status"]["status_str"] == "success"
+    saved = [entry for output in history["outputs"].values() for entry in output.get("images", [])]
+    assert [entry["filename"] for entry in saved if entry["type"] == "output"] == ["Marionette_retarget_00001_.mp4"]
+    assert len([entry for entry in saved if entry["type"] == "temp"]) == 8, "the overlay's frames"
+    page.wait_for_timeout(1500)
+    shown.screenshot(tmp_path / "retarget.png")
+    assert shown.complaints() == []
+    assert shown.errors == []
+
+
 def test_demo_runs_at_the_first_click(host: HostServer, page: Page, tmp_path: Path) -> None:
     """With nothing chosen, and with the very settings that `python dev.py demo` runs."""
     shown = opened(page, host, "demo")
-    twin, prompt = graphs.load("demo"), shown.prompt()
-
-    def settings(graph: Graph) -> list[tuple[str, list[tuple[str, Any]]]]:
-        return sorted((about["class_type"], sorted((k, v) for k, v in about["inputs"].items() if not isinstance(v, list)))
-                      for about in graph.values() if about["class_type"] not in SAVES)
-
-    assert settings(prompt) == settings(twin)
+    assert settings(shown.prompt()) == settings(graphs.load("demo"))
     history = host.get(f"/history/{(prompt_id := shown.run())}")[prompt_id]
     assert history["status"]["status_str"] == "success"
     saved = [entry["filename"] for output in history["outputs"].values() for entry in output.get("images", [])]
@@ -156,7 +171,7 @@ def test_page_knows_what_our_nodes_say(host: HostServer, page: Page) -> None:
     opened(page, host, "basic")
     known = page.evaluate("""() => Object.entries(LiteGraph.registered_node_types).filter(([type]) => type.startsWith('Marionette')).map(
         ([type, node]) => [type, node.nodeData])""")
-    assert len(known) >= 13
+    assert len(known) >= 20
     for node, data in known:
         assert data["description"] and data["search_aliases"], node
         assert data["category"].startswith("Marionette/"), node
