@@ -78,7 +78,7 @@ class DrawPose(io.ComfyNode):
                 score_threshold: float = SCORE_THRESHOLD) -> io.NodeOutput:
         clip = read_pose(pose, "pose")
         width, height = picture_size(width, height, (clip.width, clip.height))
-        chosen = {part: SWITCH[value] for part, value in zip(PARTS, (body, hands, face, feet), strict=True)}
+        chosen: dict[str, Any] = {part: SWITCH[value] for part, value in zip(PARTS, (body, hands, face, feet), strict=True)}
         look = replace(STYLES[style], score_threshold=score_threshold, **{k: v for k, v in chosen.items() if v is not None})
         if stick_width:
             look = look.with_stick(stick_width)
