@@ -10,7 +10,7 @@ from ..animate_core.pose.cleaning import FILTERS, LONG_GAPS, CleanSettings, clea
 from ..animate_core.pose.openpose import read_pose, write_pose
 from ..animate_core.pose.people import PERSON_CHOICES, choose_person
 from . import host
-from .sockets import POSE_CATEGORY, PoseKeypointSocket
+from .sockets import POSE_CATEGORY, PoseKeypointSocket, keypoints_input
 
 DEFAULTS = CleanSettings()
 
@@ -29,8 +29,7 @@ class CleanPose(io.ComfyNode):
             search_aliases=["smooth pose", "stabilize keypoints", "jitter", "flicker", "one euro filter", "savitzky-golay", "fill missing "
                             "frames", "interpolate pose", "outliers", "nobody found"],
             inputs=[
-                PoseKeypointSocket.Input("pose", tooltip="From Extract Pose, Load Pose, ControlNet Aux's DWPose, ComfyUI's SDPose or "
-                                                         "others."),
+                keypoints_input("pose", "From Extract Pose, Load Pose, ControlNet Aux's DWPose, ComfyUI's SDPose or others."),
                 strength("fix_swaps", DEFAULTS.fix_swaps, "Left and right exchanged by mistake: arms, legs, or eyes and ears. Higher takes "
                                                           "less for a mistake. A person who turns round is left alone. 0: off."),
                 strength("remove_outliers", DEFAULTS.remove_outliers,

@@ -14,7 +14,7 @@ from ..animate_core.pose.openpose import read_pose
 from ..animate_core.preprocess import Fit
 from . import host
 from .reference import fit_input
-from .sockets import POSE_CATEGORY, PoseKeypointSocket
+from .sockets import POSE_CATEGORY, keypoints_input
 
 PARTS = ("body", "hands", "face", "feet")
 SWITCH = {"style": None, "on": True, "off": False}
@@ -47,8 +47,7 @@ class DrawPose(io.ComfyNode):
                         "frame is drawn; a frame with nobody is black.",
             search_aliases=["skeleton", "openpose", "dwpose", "render pose", "draw keypoints", "pose to image", "controlnet"],
             inputs=[
-                PoseKeypointSocket.Input("pose", tooltip="Keypoints from Retarget Pose, Extract Pose, Load Pose or any node that gives "
-                                                         "POSE_KEYPOINT."),
+                keypoints_input("pose", "Keypoints from Retarget Pose, Extract Pose, Load Pose or any node that gives POSE_KEYPOINT."),
                 io.Combo.Input("style", options=list(STYLES), default="Moore",
                                tooltip="Moore: body, hands and face, RGB. MusePose: no face, limbs thicker the longer they are, red and "
                                        "blue exchanged. OpenPose: body and hands, RGB, one person on top of the other, for ControlNets. "

@@ -24,7 +24,18 @@ from . import host
 from .host_model import AnimateModel
 from .loaders import AUTO
 from .reference import CATEGORY, fit_input, size_inputs, to_picture
-from .sockets import POSE_CATEGORY, Pose, PoseGuider, PoseGuiderSocket, PoseKeypointSocket, PoseSocket, check_images, check_size, expect
+from .sockets import (
+    POSE_CATEGORY,
+    Pose,
+    PoseGuider,
+    PoseGuiderSocket,
+    PoseKeypointSocket,
+    PoseSocket,
+    check_images,
+    check_size,
+    expect,
+    keypoints_input,
+)
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +76,9 @@ class EncodePose(io.ComfyNode):
                                        "without face and with red and blue swapped for MusePose's. Give this or pose_keypoint."),
                 *size_inputs(),
                 fit_input("the pose video"),
-                PoseKeypointSocket.Input("pose_keypoint", optional=True,
-                                         tooltip="Instead of images: keypoints from Retarget Pose, Extract Pose, Pose Moves or any node "
-                                                 "that gives POSE_KEYPOINT. They are drawn in the style of the model's family."),
+                keypoints_input("pose_keypoint", "Instead of images: keypoints from Retarget Pose, Extract Pose, Pose Moves or any node that "
+                                                 "gives POSE_KEYPOINT. They are drawn in the style of the model's family.",
+                                optional=True),
                 io.Model.Input("model", optional=True, tooltip="Tells family auto whose skeletons are wanted. Not needed with Load Animate "
                                                                "Anyone or Load Demo Model, whose pose guider tells it."),
                 io.Combo.Input("family", options=[AUTO, *FAMILIES], default=AUTO, optional=True, advanced=True,

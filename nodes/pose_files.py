@@ -12,13 +12,11 @@ from ..animate_core.pose.files import list_poses, load_pose, save_openpose, save
 from ..animate_core.pose.keypoints import PoseError
 from ..animate_core.pose.openpose import read_pose, write_pose
 from . import host
-from .sockets import POSE_CATEGORY, PoseKeypointSocket
+from .sockets import POSE_CATEGORY, PoseKeypointSocket, keypoints_input
 
 DEFAULT_FPS = 24.0
 ONE_FILE, SEQUENCE = "one file", "OpenPose sequence"
 GRADED, BINARY = "as they are", "0 and 1"
-
-PoseData = io.Custom("POSEDATA")
 
 
 def pose_path(file: str) -> Path:
@@ -98,8 +96,7 @@ class SavePose(io.ComfyNode):
             description="Saves keypoints as JSON in ComfyUI's output folder, for Load Pose and for other programs.",
             search_aliases=["save openpose json", "save keypoints", "export pose", "pose json", "posedata"],
             inputs=[
-                io.MultiType.Input("pose", [PoseKeypointSocket, PoseData], tooltip="Keypoints of any node: POSE_KEYPOINT, or WanAnimate's "
-                                                                             "POSEDATA."),
+                keypoints_input("pose", "Keypoints of any node: POSE_KEYPOINT, or WanAnimate's POSEDATA."),
                 io.String.Input("filename_prefix", default="poses/pose", tooltip="Folder and beginning of the name; a counter is added. "
                                                                                  "%width%, %height%, %year% and so on work as in Save "
                                                                                  "Image."),

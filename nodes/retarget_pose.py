@@ -17,7 +17,7 @@ from ..animate_core.pose.retargeting import MODES, RetargetSettings, retarget_wi
 from . import host
 from .demo import to_batch
 from .reference import to_picture
-from .sockets import POSE_CATEGORY, PoseKeypointSocket, check_images
+from .sockets import POSE_CATEGORY, PoseKeypointSocket, check_images, keypoints_input
 
 OPACITY = 0.8  # of the skeleton over the picture
 JOINT = 1 / 128  # a joint's radius in parts of the shorter side
@@ -52,11 +52,10 @@ class RetargetPose(io.ComfyNode):
             search_aliases=["pose align", "align pose", "pose transfer", "match proportions", "scale pose", "musepose align", "body size",
                             "rescale skeleton"],
             inputs=[
-                PoseKeypointSocket.Input("pose", tooltip="The driver's clip, whose motion is wanted: keypoints of Extract Pose, Clean Pose "
-                                                         "or any other node."),
-                PoseKeypointSocket.Input("reference_pose", tooltip="Keypoints of the reference picture, best from the very picture that "
-                                                                   "goes to Encode Reference. Of several frames, the first that shows "
-                                                                   "somebody."),
+                keypoints_input("pose", "The driver's clip, whose motion is wanted: keypoints of Extract Pose, Clean Pose or any other "
+                                        "node."),
+                keypoints_input("reference_pose", "Keypoints of the reference picture, best from the very picture that goes to Encode "
+                                                  "Reference. Of several frames, the first that shows somebody."),
                 io.Combo.Input("mode", options=list(MODES), default="full",
                                tooltip="full: every limb in the reference's length. scale only: one size for all. offset only: moved. "
                                        "none: only the canvas is changed. pose_align: MusePose's rule by one frame."),

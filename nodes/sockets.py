@@ -17,9 +17,10 @@ PoseGuiderSocket = io.Custom("POSE_GUIDER")
 ReferenceSocket = io.Custom("REFERENCE")
 PoseSocket = io.Custom("POSE")
 PoseKeypointSocket = io.Custom("POSE_KEYPOINT")  # the host's own
+PoseDataSocket = io.Custom("POSEDATA")  # the WanAnimate preprocessors'
+WindowsSocket = io.Custom("WINDOWS")
 
 POSE_CATEGORY = "Marionette/pose"
-WindowsSocket = io.Custom("WINDOWS")
 
 T = TypeVar("T")
 
@@ -66,6 +67,11 @@ class Pose:
     height: int
     source: str
     look: Look | None = None
+
+
+def keypoints_input(name: str, tooltip: str, optional: bool = False) -> io.MultiType.Input:
+    """Keypoints of any origin, for `read_pose`."""
+    return io.MultiType.Input(name, [PoseKeypointSocket, PoseDataSocket], optional=optional, tooltip=tooltip)
 
 
 def expect(value: Any, kind: type[T], name: str, remedy: str) -> T:
