@@ -76,9 +76,8 @@ class EncodePose(io.ComfyNode):
                                        "without face and with red and blue swapped for MusePose's. Give this or pose_keypoint."),
                 *size_inputs(),
                 fit_input("the pose video"),
-                keypoints_input("pose_keypoint", "Instead of images: keypoints from Retarget Pose, Extract Pose, Pose Moves or any node that "
-                                                 "gives POSE_KEYPOINT. They are drawn in the style of the model's family.",
-                                optional=True),
+                keypoints_input("pose_keypoint", "Instead of images: keypoints from Retarget Pose, Extract Pose, Pose Moves or any other "
+                                                 "node. They are drawn in the style of the model's family.", optional=True),
                 io.Model.Input("model", optional=True, tooltip="Tells family auto whose skeletons are wanted. Not needed with Load Animate "
                                                                "Anyone or Load Demo Model, whose pose guider tells it."),
                 io.Combo.Input("family", options=[AUTO, *FAMILIES], default=AUTO, optional=True, advanced=True,
