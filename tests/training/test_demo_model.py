@@ -28,7 +28,8 @@ def figures() -> dict[str, dict[str, float]]:
 
 
 def test_better_than_the_reference_shown_still(figures: dict[str, dict[str, float]], measured: Callable[[str], None]) -> None:
-    measured("built-in model, 6 characters, 8 frames: " + ", ".join(f"{way} {v['psnr']:.1f} dB" for way, v in figures.items()))
+    told = ", ".join(f"{way} {v['psnr']:.1f} dB, flicker {v['flicker']:.4f}" for way, v in figures.items())
+    measured(f"built-in model, 6 characters, 8 frames: {told}")
     assert figures["ours"]["psnr"] > figures["still"]["psnr"] + 2
     assert figures["ours"]["ssim"] > figures["still"]["ssim"]
     assert figures["ours"]["colour"] < 0.06
@@ -37,7 +38,7 @@ def test_better_than_the_reference_shown_still(figures: dict[str, dict[str, floa
 def test_every_part_does_its_work(figures: dict[str, dict[str, float]]) -> None:
     assert figures["ours"]["psnr"] > figures["wrong reference"]["psnr"] + 3
     assert figures["ours"]["psnr"] > figures["wrong poses"]["psnr"] + 2
-    assert figures["ours"]["flicker"] < figures["no motion modules"]["flicker"]
+    assert figures["ours"]["flicker"] < 0.85 * figures["no motion modules"]["flicker"]
     assert figures["vae"]["psnr"] > 27
 
 
