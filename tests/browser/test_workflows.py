@@ -177,3 +177,20 @@ def test_page_knows_what_our_nodes_say(host: HostServer, page: Page) -> None:
         assert data["category"].startswith("Marionette/"), node
         for slot in (*data["inputs"].values(), *data["outputs"]):
             assert slot["tooltip"] or slot["name"] == "control_after_generate", f"{node}: {slot['name']}"
+
+
+def test_help_pages_belong_to_nodes_and_are_served(host: HostServer, page: Page) -> None:
+    nodes = host.object_info()
+    pages = sorted((FOLDER.parent / "web" / "docs").glob("*.md"))
+    assert len(pages) >= 8
+    for path in pages:
+        assert path.stem in nodes, f"{path.name} is no node's"
+        served = page.request.get(f"{host.url}/extensions/{PACK}/docs/{path.name}")
+        assert served.ok and served.text() == path.read_text(encoding="utf-8"), path.name
+
+
+def test_the_published_pack_holds_what_it_needs() -> None:
+    """.comfyignore leaves out what only developers need; its patterns name places from the root, so that web/docs stays."""
+    patterns = (FOLDER.parent / ".comfyignore").read_text(encoding="utf-8").split()
+    assert patterns and all(pattern.startswith("/") for pattern in patterns)
+    assert all((FOLDER.parent / pattern.strip("/")).exists() for pattern in patterns)
