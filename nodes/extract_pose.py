@@ -21,6 +21,7 @@ from ..animate_core.pose.mediapipe_pose import GET_TASK, MediaPipePose
 from ..animate_core.pose.openpose import write_pose
 from ..animate_core.pose.people import PERSON_CHOICES, body_scores, choose_person, follow
 from . import host
+from .reference import to_pixels
 from .sockets import POSE_CATEGORY, PoseKeypointSocket, check_images
 
 DWPOSE, MEDIAPIPE = "dwpose", "mediapipe"
@@ -57,11 +58,6 @@ def missing_files(backend: str, detector: str | None, pose_model: str | None, me
 
 def pose_path(name: str) -> str:
     return folder_paths.get_full_path_or_raise(host.POSE_FOLDER, name)
-
-
-def to_pixels(images: Tensor) -> np.ndarray:
-    """IMAGE `[F, H, W, 3]` -> the same in uint8."""
-    return (images.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
 
 
 def frame_ranges(frames: np.ndarray) -> str:

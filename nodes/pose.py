@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
 from comfy_api.latest import io
 from PIL import Image
@@ -23,7 +22,7 @@ from ..animate_core.preprocess import Fit, pose_input
 from . import host
 from .host_model import AnimateModel
 from .loaders import AUTO
-from .reference import CATEGORY, fit_input, size_inputs, to_picture
+from .reference import CATEGORY, fit_input, size_inputs, to_picture, to_pixels
 from .sockets import (
     POSE_CATEGORY,
     Pose,
@@ -53,7 +52,7 @@ def known_preset(family: str, model: Any, guider: PoseGuider) -> FamilyPreset | 
 
 def look_at(images: Tensor, preset: FamilyPreset | None) -> Look | None:
     """What the pictures look to be, for the sampler to compare with its MODEL; None where that was done here. Warns."""
-    look = look_of(np.stack([np.asarray(to_picture(images[i])) for i in telling_frames(len(images))]))
+    look = look_of(to_pixels(images[telling_frames(len(images))]))
     if preset is None:
         return look
     for complaint in complaints(look, preset):

@@ -11,8 +11,10 @@ from comfy_api.latest import io, ui
 from ..animate_core.pose.files import list_poses, load_pose, save_openpose, save_pose, sequence_files
 from ..animate_core.pose.keypoints import PoseError
 from ..animate_core.pose.openpose import read_pose, write_pose
+from ..animate_core.pose.people import choose_person
+from ..animate_core.pose.posedata import write_posedata
 from . import host
-from .sockets import POSE_CATEGORY, PoseKeypointSocket, keypoints_input
+from .sockets import POSE_CATEGORY, PoseDataSocket, PoseKeypointSocket, keypoints_input
 
 DEFAULT_FPS = 24.0
 ONE_FILE, SEQUENCE = "one file", "OpenPose sequence"
@@ -109,9 +111,13 @@ class SavePose(io.ComfyNode):
                 io.Float.Input("fps", default=0.0, min=0.0, max=1000.0, step=0.01, advanced=True,
                                tooltip="Frames per second, kept in the one file for Load Pose; 0: not said."),
             ],
-            outputs=[PoseKeypointSocket.Output("keypoints", display_name="POSE_KEYPOINT",
-                                               tooltip="What was saved, in pixels: also a way to turn another pack's keypoints, or their "
-                                                       "scores, into what other nodes take.")],
+            outputs=[
+                PoseKeypointSocket.Output("keypoints", display_name="POSE_KEYPOINT",
+                                          tooltip="What was saved, in pixels: also a way to turn another pack's keypoints, or their "
+                                                  "scores, into what other nodes take."),
+                PoseDataSocket.Output("posedata", display_name="POSEDATA",
+                                      tooltip="The clip for WanAnimate's nodes; of several people, the one whom Clean Pose would follow."),
+            ],
         )
 
     @classmethod
@@ -125,4 +131,4 @@ class SavePose(io.ComfyNode):
             save_pose(clip, target, fps or None, binary)
         else:
             save_openpose(clip, target, name, binary)
-        return io.NodeOutput(write_pose(clip, binary), ui=ui.PreviewText(str(target)))
+        return io.NodeOutput(write_pose(clip, binary), write_posedata(choose_person(clip)), ui=ui.PreviewText(str(target)))

@@ -17,9 +17,14 @@ from .sockets import Reference, ReferenceNet, ReferenceNetSocket, ReferenceSocke
 CATEGORY = "Marionette/conditioning"
 
 
+def to_pixels(images: Tensor) -> np.ndarray:
+    """IMAGE `[..., H, W, 3]` -> the same in uint8."""
+    return (images.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+
+
 def to_picture(image: Tensor) -> Image.Image:
     """IMAGE `[H, W, 3]` -> 8-bit RGB picture."""
-    return Image.fromarray((image.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy())
+    return Image.fromarray(to_pixels(image))
 
 
 def to_image(picture: Image.Image) -> Tensor:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
-from . import motion as j
+from ..pose import keypoints as j
 from .character import Character, Colour, shade
+from .motion import SIDES
 from .scenery import SMOOTH
 
 Array = np.ndarray
@@ -88,7 +89,7 @@ class Painter:
     def leg(self, side: int) -> None:
         hip, knee, ankle = self.p[j.R_HIP + 3 * side: j.R_HIP + 3 * side + 3]
         looks, width = self.looks, self.body.leg_width
-        outward = j.SIDES[side]
+        outward = SIDES[side]
         if looks.lower == "trousers":
             cloth = shade(looks.lower_colour, 0.93)
             self.limb(knee, ankle, width * 0.85, width * 0.72, cloth)
@@ -157,7 +158,7 @@ class Painter:
         down = (0.62 if looks.lower == "skirt" else 0.85) + 0.35 * looks.hem
         flare = 0.05 * self.unit
         hem = [self.p[h] + (self.p[h + 1] - self.p[h]) * down for h in (j.R_HIP, j.L_HIP)]
-        left, right = (h + np.array([side * flare, 0]) for h, side in zip(hem, j.SIDES, strict=True))
+        left, right = (h + np.array([side * flare, 0]) for h, side in zip(hem, SIDES, strict=True))
         waist = torso([(body.hip * 1.25, 0.02), (-body.hip * 1.25, 0.02)])
         self.polygon(np.stack([left, right, *waist]), colour)
 
@@ -212,7 +213,7 @@ class Painter:
         if looks.scarf:
             start, end = self.torso([(-0.05, self.body.torso + 0.005), (0.05, self.body.torso + 0.005)])
             self.limb(start, end, 0.025, 0.025, looks.scarf)
-        for side in j.SIDES:
+        for side in SIDES:
             self.polygon(head.ellipse(side * w, -0.05 * h, w * 0.16, h * 0.2), shade(looks.skin, 0.93))
         self.polygon(head.ellipse(0, 0, w, h), looks.skin)
         if looks.beard:
@@ -220,7 +221,7 @@ class Painter:
                                (0.75 * w, -0.72 * h),
                                (0, -1.04 * h), (-0.75 * w, -0.72 * h)]), looks.hair_colour)
         dark = (40, 30, 30)
-        for side in j.SIDES:
+        for side in SIDES:
             self.polygon(head.ellipse(side * 0.42 * w, 0.1 * h, 0.2 * w, 0.16 * h), (250, 250, 250))
             self.polygon(head.ellipse(side * 0.42 * w, 0.09 * h, 0.13 * w, 0.13 * h), looks.eyes)
             self.polygon(head([(side * 0.2 * w, 0.34 * h), (side * 0.64 * w, 0.31 * h), (side * 0.64 * w, 0.39 * h),
@@ -231,7 +232,7 @@ class Painter:
         lip = np.stack([0.33 * w * curve, -0.56 * h + 0.1 * h * looks.smile * curve**2], axis=-1)
         self.polygon(head(np.concatenate([lip, lip[::-1] - (0, 0.09 * h)])), (176, 62, 62))
         if looks.glasses:
-            for side in j.SIDES:
+            for side in SIDES:
                 ring = head.ellipse(side * 0.42 * w, 0.1 * h, 0.31 * w, 0.25 * h)
                 self.draw.line([*ring.ravel().tolist(), *ring[0].tolist()], fill=dark, width=max(1, round(0.006 * self.unit)))
         self.hair_before(w, h)

@@ -11,15 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..pose.keypoints import NECK, NOSE, R_EAR, R_EYE, R_HIP, R_SHOULDER
 from .character import Body, Character, check_seed
 
 Array = np.ndarray
 
-# OpenPose's 18 body points
-NOSE, NECK = 0, 1
-R_SHOULDER, R_ELBOW, R_WRIST, L_SHOULDER, L_ELBOW, L_WRIST = 2, 3, 4, 5, 6, 7
-R_HIP, R_KNEE, R_ANKLE, L_HIP, L_KNEE, L_ANKLE = 8, 9, 10, 11, 12, 13
-R_EYE, L_EYE, R_EAR, L_EAR = 14, 15, 16, 17
 SIDES = (-1.0, 1.0)  # the character faces us: its right side is at the picture's left
 
 ELBOW_RANGE = (-1.9, 2.4)

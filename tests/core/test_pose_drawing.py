@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -153,15 +152,13 @@ def test_museposes_limbs_are_thicker_the_longer(length: int, half: int) -> None:
     assert STYLES["MusePose"].widths(np.array([float(length)])).tolist() == [half]
 
 
-def test_far_points_cost_no_time_and_no_error() -> None:
+def test_far_points_are_no_error() -> None:
     rng = np.random.default_rng(1)
-    start = time.process_time()
     for far in (1e4, 1e6, 1e12, 1e30, np.inf, np.nan):
         for style in STYLES.values():
             people = crowd(2)
             people[..., :2] = (rng.normal(size=(2, NUM_POINTS, 2)) * far).astype(np.float32)
             assert draw_people(people, 64, 48, style).shape == (48, 64, 3)
-    assert time.process_time() - start < 5
 
 
 def test_a_limb_that_leaves_the_picture_is_still_there() -> None:

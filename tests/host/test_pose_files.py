@@ -107,6 +107,19 @@ def test_scores_of_0_and_1(host: HostServer, samples: Path) -> None:
     assert person["hand_left_keypoints_2d"][2] == 1.0
 
 
+def test_posedata_goes_into_other_nodes(host: HostServer, samples: Path) -> None:
+    """Drawn from POSEDATA, the clip looks as drawn from POSE_KEYPOINT."""
+    graph = save_graph("poses/host_sdpose.json")
+    settings = {"style": "Moore", "width": 0, "height": 0, "fit": "crop", "body": "style", "hands": "style", "face": "style",
+                "feet": "style", "stick_width": 0.0, "score_threshold": 0.3}
+    for slot, name in enumerate(("keypoints", "posedata")):
+        graphs.add(graph, f"draw_{name}", "MarionetteDrawPose", pose=["save", slot], **settings)
+        graphs.add(graph, name, "SaveImage", images=[f"draw_{name}", 0], filename_prefix=name)
+    result = host.run(graph)
+    assert result.images("keypoints").any()
+    assert np.array_equal(result.images("posedata"), result.images("keypoints"))
+
+
 def test_a_changed_file_is_read_again(host: HostServer, samples: Path) -> None:
     target = host.input / "changing.json"
     shutil.copyfile(samples / "aux_dwpose.json", target)
