@@ -8,9 +8,9 @@ originals are `Identity` here, so that their places in the numbering hold.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -25,9 +25,11 @@ SDPA_MAX_BATCH = 32768
 # Measured on CPUs: from here on channels-last saves the copies between pictures and tokens; below it, oneDNN would spend
 # up to half of a convolution on reordering its weights, and bf16 group norms are several times slower.
 CPU_CHANNELS_LAST_PIXELS = 1024
-# Numbers in the widest tensor of a feed-forward layer on CPUs. glibc maps blocks above 32 MiB afresh each time, and touching
-# their pages cost a quarter of the layer's time.
-CPU_FEED_FORWARD_NUMBERS = 1 << 23
+# Bytes of the widest tensor of a layer that runs some rows at a time (without gradients). On GPUs it bounds the memory of a pass
+# and is far more than fills the card. On CPUs, glibc maps blocks above 32 MiB afresh each time, and touching their pages costs a
+# quarter of a feed-forward layer's time.
+PART_BYTES = 128 << 20
+CPU_PART_BYTES = 32 << 20
 
 
 def sdpa(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
@@ -51,6 +53,7 @@ class ClipConditioning:
     context: `[1, n, D]` for n > 1 tokens: full cross-attention.
     reference: block path -> (key, value), each `[1, N, C]`, of the ReferenceNet's features projected by this
         UNet's own `attn1`; None for rows that do not see the reference (the unconditional half).
+    tokens: `[1, n, D]`, what `cross` was made of, for patches that want cross-attention in full.
 
     In training without motion modules every row of a "clip" may be of another character: `cross` and `reference` then have one entry
     for each row instead of 1.
@@ -59,6 +62,51 @@ class ClipConditioning:
     cross: Mapping[str, Tensor]
     context: Tensor | None = None
     reference: Mapping[str, tuple[Tensor, Tensor]] | None = None
+    tokens: Tensor | None = None
+
+    @property
+    def shared_by_rows(self) -> bool:
+        """Whether all rows of the clip have the same conditioning."""
+        return all(t.shape[0] == 1 for t in self.cross.values())
+
+    def to(self, device: torch.device) -> ClipConditioning:
+        """The same on another device."""
+        return ClipConditioning(
+            {path: t.to(device) for path, t in self.cross.items()},
+            None if self.context is None else self.context.to(device),
+            None if self.reference is None else {path: (k.to(device), v.to(device)) for path, (k, v) in self.reference.items()},
+            None if self.tokens is None else self.tokens.to(device))
+
+
+class Patches(Protocol):
+    """What a caller changes inside a pass. Layers are counted as in Stable Diffusion's original UNet: `conv_in` is input 0.
+
+    A method that has nothing to change gives its tensors back, or None where the block is to run as usual.
+    """
+
+    def self_attention(self, block: SpatialBlock, n: Tensor, run: Run) -> Tensor | None:
+        """The output of `attn1` for normed tokens n `[rows, N, C]`, its `to_out` included."""
+
+    def cross_attention(self, block: SpatialBlock, x: Tensor, run: Run) -> Tensor | None:
+        """The output of `attn2` for tokens x `[rows, N, C]` before `norm2`, its `to_out` included."""
+
+    def input_layer(self, index: int, h: Tensor) -> tuple[Tensor, Tensor]:
+        """What goes on, and what becomes the skip connection, after input layer `index`."""
+
+    def output_layer(self, index: int, h: Tensor, skip: Tensor) -> tuple[Tensor, Tensor]:
+        """Both inputs of output layer `index`."""
+
+
+@dataclass
+class DeepFeatures:
+    """The deep part of a pass, kept to be used again at another step (DeepCache, arXiv 2312.00858, section 3.2).
+
+    layers: output layers at the end of the network that every pass computes, 1 to `layers_per_block` + 1.
+    value: what enters the first of them `[rows, C, h, w]`. None: a whole pass runs, and puts it here.
+    """
+
+    layers: int
+    value: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +116,7 @@ class Run:
     time: residual block path -> `[1, clips or rows, C, 1, 1]` (`UNet.time_projections`).
     features: where the ReferenceNet's blocks put their normed tokens, by block path; None in the denoiser.
     motion: False passes the motion modules by.
+    patches: what the caller changes, or None.
     """
 
     frames: int
@@ -76,11 +125,55 @@ class Run:
     attention: Attention
     features: dict[str, Tensor] | None = None
     motion: bool = True
+    patches: Patches | None = None
+
+    def of_clip(self, index: int, frames: int) -> Run:
+        """The pass of some frames of one clip alone, for layers that know no time."""
+        return replace(self, frames=frames, clips=self.clips[index:index + 1])
 
     def per_row(self, x: Tensor) -> Tensor:
         """`[1, clips or rows, ...]` -> something that broadcasts over rows = `clips * frames`."""
         rows = self.frames * len(self.clips)
         return x if x.shape[0] in (1, rows) else x.repeat_interleave(rows // x.shape[0], dim=0)
+
+
+def part_count(x: Tensor, widest: int) -> int:
+    """Into how many parts to cut work whose widest tensor has `widest` bytes; 1 where gradients are wanted."""
+    if torch.is_grad_enabled():
+        return 1
+    return math.ceil(widest / (CPU_PART_BYTES if x.device.type == "cpu" else PART_BYTES))
+
+
+def even_spans(total: int, parts: int) -> Iterator[slice]:
+    """`total` things cut into at most `parts` spans, all but the last of one length (few shapes, for kernels that are tuned by shape)."""
+    length = math.ceil(total / max(1, parts))
+    return (slice(start, min(start + length, total)) for start in range(0, total, length))
+
+
+def by_parts(layer: Callable[[slice], Tensor], total: int, parts: int) -> Tensor:
+    """The layer's outputs for spans of dimension 0, joined; the same as `layer(slice(0, total))` for a layer that treats each row alone."""
+    if parts <= 1:
+        return layer(slice(0, total))
+    out = None
+    for span in even_spans(total, parts):
+        y = layer(span)
+        if out is None:
+            last = y.ndim == 4 and y.is_contiguous(memory_format=torch.channels_last)
+            out = torch.empty((total, *y.shape[1:]), dtype=y.dtype, device=y.device,
+                              memory_format=torch.channels_last if last else torch.contiguous_format)
+        out[span] = y
+    assert out is not None
+    return out
+
+
+def silu(x: Tensor) -> Tensor:
+    """SiLU of a tensor that nothing else reads: in place where no gradient is wanted."""
+    return F.silu(x, inplace=not torch.is_grad_enabled())
+
+
+def add(x: Tensor, y: Tensor) -> Tensor:
+    """x + y, where nothing else reads x: in place where no gradient is wanted."""
+    return x + y if torch.is_grad_enabled() else x.add_(y)
 
 
 def group_norm(norm: nn.Module, x: Tensor, frames: int, over_frames: bool) -> Tensor:
@@ -116,12 +209,20 @@ class ResnetBlock(nn.Module):
         if in_channels != out_channels:
             self.conv_shortcut = operations.Conv2d(in_channels, out_channels, 1, **kw)
 
-    def forward(self, x: Tensor, run: Run) -> Tensor:
-        h = F.silu(group_norm(self.norm1, x, run.frames, self.norm_over_frames))
-        h = self.conv1(h) + run.per_row(run.time[self.path])
-        h = F.silu(group_norm(self.norm2, h, run.frames, self.norm_over_frames))
-        h = self.conv2(h)
-        return h + (x if self.conv_shortcut is None else self.conv_shortcut(x))
+    def forward(self, x: Tensor, run: Run, skip: Tensor | None = None) -> Tensor:
+        """x, and a skip connection to be joined to its channels, `[rows, C, h, w]` -> `[rows, out_channels, h, w]`."""
+        time, rows = run.per_row(run.time[self.path]), x.shape[0]
+        widest = x.nbytes + (0 if skip is None else skip.nbytes)
+        alone = not self.norm_over_frames or run.frames == 1
+
+        def layer(span: slice) -> Tensor:
+            part = x[span] if skip is None else torch.cat([x[span], skip[span]], dim=1)
+            h = silu(group_norm(self.norm1, part, run.frames, self.norm_over_frames))
+            h = add(self.conv1(h), time if time.shape[0] == 1 else time[span])
+            h = silu(group_norm(self.norm2, h, run.frames, self.norm_over_frames))
+            return add(self.conv2(h), part if self.conv_shortcut is None else self.conv_shortcut(part))
+
+        return by_parts(layer, rows, part_count(x, widest) if alone else 1)
 
 
 class Downsample(nn.Module):
@@ -166,7 +267,8 @@ class GEGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         value, gate = self.proj(x).chunk(2, dim=-1)
-        return value * F.gelu(gate)
+        gate = F.gelu(gate)
+        return gate * value if torch.is_grad_enabled() else gate.mul_(value)
 
 
 class FeedForward(nn.Module):
@@ -179,16 +281,14 @@ class FeedForward(nn.Module):
         ])
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, N, C]` -> the same; token by token, on CPUs some of them at a time."""
-        batch, tokens, channels = x.shape
-        x = x.reshape(batch * tokens, channels)
-        parts = math.ceil(8 * x.numel() / CPU_FEED_FORWARD_NUMBERS) if x.device.type == "cpu" else 1
-        y = torch.cat([self.net[2](self.net[0](part)) for part in x.chunk(parts)])
-        return y.unflatten(0, (batch, tokens))
+        """`[B, N, C]` -> the same; token by token, some of them at a time."""
+        tokens = x.flatten(0, 1)
+        parts = part_count(x, 8 * x.nbytes)  # the widest tensor has 8 C channels
+        return by_parts(lambda span: self.net[2](self.net[0](tokens[span])), len(tokens), parts).unflatten(0, x.shape[:2])
 
 
 class SpatialBlock(nn.Module):
-    """Spatial-Attention with reference, Cross-Attention, feed forward (paper 3.2; method.md D)."""
+    """Spatial-Attention with reference, Cross-Attention, feed forward (paper 3.2; docs/method.md D)."""
 
     def __init__(self, path: str, channels: int, context_channels: int, heads: int, operations: Any, kw: dict[str, Any]) -> None:
         super().__init__()
@@ -201,30 +301,42 @@ class SpatialBlock(nn.Module):
         self.ff = FeedForward(channels, operations, kw)
 
     def forward(self, x: Tensor, run: Run) -> Tensor:
+        """Tokens `[rows, N, C]` -> the same; x itself may be overwritten where no gradient is wanted."""
         n = self.norm1(x)
         if run.features is not None:
             run.features[self.path] = n
-        x = x + self.attn1.to_out[0](self.attend(n, run))
+        x = add(x, self.self_attention(n, run))
+        del n
         x = self.cross(x, run)
-        return x + self.ff(self.norm3(x))
+        return add(x, self.ff(self.norm3(x)))
 
-    def attend(self, n: Tensor, run: Run) -> Tensor:
+    def self_attention(self, n: Tensor, run: Run) -> Tensor:
         """Self-attention; rows of a clip with a reference also read its tokens, the same for every frame."""
+        patched = None if run.patches is None else run.patches.self_attention(self, n, run)
+        if patched is not None:
+            return patched
         q, k, v = self.attn1.to_q(n), self.attn1.to_k(n), self.attn1.to_v(n)
         if all(clip.reference is None for clip in run.clips):
-            return run.attention(q, k, v, self.attn1.heads)
+            return self.attn1.to_out[0](run.attention(q, k, v, self.attn1.heads))
         outputs = []
         for clip, qc, kc, vc in zip(run.clips, *(t.split(run.frames) for t in (q, k, v)), strict=True):
-            if clip.reference is not None:
-                rk, rv = clip.reference[self.path]
-                kc = torch.cat([kc, rk.expand(run.frames, -1, -1)], dim=1)
-                vc = torch.cat([vc, rv.expand(run.frames, -1, -1)], dim=1)
+            kc, vc = self.with_reference(kc, vc, clip)
             outputs.append(run.attention(qc, kc, vc, self.attn1.heads))
-        return torch.cat(outputs)
+        return self.attn1.to_out[0](outputs[0] if len(outputs) == 1 else torch.cat(outputs))
+
+    def with_reference(self, k: Tensor, v: Tensor, clip: ClipConditioning) -> tuple[Tensor, Tensor]:
+        """Keys and values `[rows, N, C]` of one clip, followed by the reference's where it sees one."""
+        if clip.reference is None:
+            return k, v
+        rk, rv = clip.reference[self.path]
+        return torch.cat([k, rk.expand(len(k), -1, -1)], dim=1), torch.cat([v, rv.expand(len(v), -1, -1)], dim=1)
 
     def cross(self, x: Tensor, run: Run) -> Tensor:
+        patched = None if run.patches is None else run.patches.cross_attention(self, x, run)
+        if patched is not None:
+            return add(x, patched)
         if all(clip.context is None for clip in run.clips):
-            return x + run.per_row(torch.cat([clip.cross[self.path] for clip in run.clips]))
+            return add(x, run.per_row(torch.cat([clip.cross[self.path] for clip in run.clips])))
         outputs = []
         for clip, xc in zip(run.clips, x.split(run.frames), strict=True):
             if clip.context is None:
@@ -253,9 +365,21 @@ class SpatialTransformer(nn.Module):
         return self.proj_in(self.norm(x)).permute(0, 2, 3, 1).flatten(1, 2)
 
     def forward(self, x: Tensor, run: Run) -> Tensor:
+        """`[rows, C, h, w]` -> the same, some frames of a clip at a time; x may be overwritten where no gradient is wanted."""
+        # keys with the reference's behind them are twice as long, and keys and values are there together
+        parts = part_count(x, 4 * x.nbytes)
+        if parts == 1 or run.patches is not None or run.features is not None or not all(clip.shared_by_rows for clip in run.clips):
+            return add(x, self.part(x, run))
+        each = math.ceil(parts / len(run.clips))
+        for index, clip in enumerate(x.split(run.frames)):
+            for span in even_spans(run.frames, each):
+                frames = clip[span]
+                frames += self.part(frames, run.of_clip(index, len(frames)))
+        return x
+
+    def part(self, x: Tensor, run: Run) -> Tensor:
         y = self.block(self.tokens(x), run)
-        y = y.unflatten(1, x.shape[-2:]).permute(0, 3, 1, 2)
-        return x + self.proj_out(y)
+        return self.proj_out(y.unflatten(1, x.shape[-2:]).permute(0, 3, 1, 2))
 
     def last_features(self, x: Tensor) -> Tensor:
         """Only what the ReferenceNet's last block leaves behind: its first norm's output `[rows, N, C]`."""

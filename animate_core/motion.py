@@ -1,4 +1,4 @@
-"""Temporal-Attention: the motion modules (AnimateDiff's original form; method.md C.3).
+"""Temporal-Attention: the motion modules (AnimateDiff's original form; docs/method.md C.3).
 
 Each position of the picture attends over the frames of its clip. The norm is per frame (diffusers' own motion
 module normalises over frames and gives other numbers).
@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from .blocks import FeedForward, Run, SelfOrCrossAttention
+from .blocks import FeedForward, Run, SelfOrCrossAttention, add, by_parts, part_count
 
 
 def position_table(frames: int, channels: int, device: torch.device | str | None = None) -> Tensor:
@@ -58,11 +58,12 @@ class TemporalBlock(nn.Module):
         self.ff_norm = operations.LayerNorm(channels, eps=1e-5, **kw)
 
     def forward(self, x: Tensor, run: Run) -> Tensor:
-        """`[B, F, C]` -> the same."""
+        """`[B, F, C]` -> the same; x itself may be overwritten where no gradient is wanted."""
         for attention, norm in zip(self.attention_blocks, self.norms, strict=True):
             n = cast(TemporalAttention, attention).pos_encoder(norm(x))
-            x = x + attention(n, n, run.attention)
-        return x + self.ff(self.ff_norm(x))
+            x = add(x, attention(n, n, run.attention))
+        del n
+        return add(x, self.ff(self.ff_norm(x)))
 
 
 class TemporalTransformer(nn.Module):
@@ -74,12 +75,20 @@ class TemporalTransformer(nn.Module):
         self.proj_out = operations.Linear(channels, channels, **kw)
 
     def forward(self, x: Tensor, run: Run) -> Tensor:
+        """`[clips * frames, C, h, w]` -> the same, some positions at a time; x may be overwritten where no gradient is wanted."""
         h, w = x.shape[-2:]
-        y = self.norm(x).unflatten(0, (-1, run.frames))  # [clips, F, C, h, w]
-        y = y.permute(0, 3, 4, 1, 2).flatten(0, 2)  # [(clips h w), F, C]
-        y = self.proj_out(self.transformer_blocks[0](self.proj_in(y), run))
-        y = y.unflatten(0, (-1, h, w)).permute(0, 3, 4, 1, 2)
-        return (x.unflatten(0, (-1, run.frames)) + y).flatten(0, 1)
+        parts = part_count(x, 4 * x.nbytes)
+        # one clip after the other, where a part is less than a clip
+        for clip in x.split(run.frames) if parts > 1 else [x]:
+            y = self.norm(clip).unflatten(0, (-1, run.frames))  # [clips, F, C, h, w]
+            y = y.permute(0, 3, 4, 1, 2).flatten(0, 2)  # [(clips h w), F, C]
+            y = by_parts(lambda span, y=y: self.part(y[span], run), len(y), parts)  # type: ignore[misc]
+            y = y.unflatten(0, (-1, h, w)).permute(0, 3, 4, 1, 2).flatten(0, 1)
+            out = add(clip, y)
+        return x if parts > 1 else out
+
+    def part(self, y: Tensor, run: Run) -> Tensor:
+        return self.proj_out(self.transformer_blocks[0](self.proj_in(y), run))
 
 
 class MotionModule(nn.Module):

@@ -1,14 +1,15 @@
 """One UNet class: with motion modules the denoiser, without them (and without its output head) the ReferenceNet.
 
-Tensor names and shapes are those of the published files (method.md B, C). Nothing is hooked and nothing is
+Tensor names and shapes are those of the published files (docs/method.md B, C). Nothing is hooked and nothing is
 stored on a module by a forward pass: features come back as a mapping, and conditioning goes in as an argument.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 from typing import Any, cast
 
@@ -19,15 +20,19 @@ from torch import Tensor, nn
 from .blocks import (
     Attention,
     ClipConditioning,
+    DeepFeatures,
     Downsample,
+    Patches,
     ResnetBlock,
     Run,
     SpatialBlock,
     SpatialTransformer,
     Upsample,
+    add,
     cpu_layout,
     group_norm,
     sdpa,
+    silu,
 )
 from .motion import MotionModule
 
@@ -179,22 +184,23 @@ class UNet(nn.Module):
             if features is not None:
                 r = features[block.path].to(tokens)
                 reference[block.path] = (block.attn1.to_k(r), block.attn1.to_v(r))
-        return ClipConditioning(cross, None if single else tokens, reference if features is not None else None)
+        return ClipConditioning(cross, None if single else tokens, reference if features is not None else None, tokens)
 
     def forward(self, sample: Tensor, time: Mapping[str, Tensor], clips: Sequence[ClipConditioning],
-                pose: Tensor | None = None, attention: Attention = sdpa, motion: bool = True) -> Tensor:
+                pose: Tensor | None = None, attention: Attention = sdpa, motion: bool = True, patches: Patches | None = None,
+                deep: DeepFeatures | None = None) -> Tensor:
         """Predicts noise or velocity for every frame of one window.
 
         sample: latents `[clips * F, 4, h, w]`, any h and w. time: of `time_projections`. clips: of `condition`,
         one for each clip of the batch. pose: features `[F, C, h, w]` (for all clips) or `[clips * F, C, h, w]`.
-        motion: False passes the motion modules by (the first stage of training). Returns `[clips * F, 4, h, w]`.
+        motion: False passes the motion modules by (the first stage of training). patches: changes inside the pass.
+        deep: what an earlier pass kept of the deep layers, or where this one is to put it. Returns `[clips * F, 4, h, w]`.
         """
         frames = sample.shape[0] // len(clips)
-        if pose is not None and pose.shape[0] != sample.shape[0]:
-            pose = pose.repeat(len(clips), 1, 1, 1)
-        h = self.body(self.stem(sample, pose), Run(frames, clips, time, attention, motion=motion))
+        run = Run(frames, clips, time, attention, motion=motion, patches=patches)
+        h = self.body(self.stem(sample, pose), run, deep)
         h = group_norm(self.conv_norm_out, h, frames, self.config.norm_over_frames)
-        return self.conv_out(F.silu(h))
+        return self.conv_out(silu(h))
 
     def reference_features(self, latent: Tensor, tokens: Tensor, attention: Attention = sdpa) -> dict[str, Tensor]:
         """One pass at timestep 0 over the reference picture, up to the last norm that anything reads.
@@ -209,33 +215,60 @@ class UNet(nn.Module):
 
     def stem(self, sample: Tensor, pose: Tensor | None) -> Tensor:
         h = self.conv_in(cpu_layout(sample))
-        return h if pose is None else h + pose
+        return h if pose is None else add(h.unflatten(0, (-1, len(pose))), pose).flatten(0, 1)
 
-    def body(self, h: Tensor, run: Run) -> Tensor:
-        skips = [h]
+    def input_layers(self) -> Iterator[Callable[[Tensor, Run], Tensor]]:
+        """The layers whose outputs are skip connections, in order, after `conv_in`."""
         for stage in cast(Iterable[Stage], self.down_blocks):
-            for resnet, attention, motion in stage.layers():
-                h = self.attend(resnet(h, run), attention, motion, run)
-                skips.append(h)
+            for layer in stage.layers():
+                yield partial(self.layer, *layer)
             for downsample in stage.downsamplers:
-                h = downsample(h)
-                skips.append(h)
+                yield lambda h, run, downsample=downsample: downsample(h)
 
-        for resnet, attention, motion in self.mid_block.layers():
-            h = self.attend(resnet(h, run), attention, motion, run)
+    def body(self, h: Tensor, run: Run, deep: DeepFeatures | None = None) -> Tensor:
+        output_layers = [(layer, stage.upsamplers if layer is layers[-1] else ())
+                         for stage in cast(Iterable[Stage], self.up_blocks) for layers in [list(stage.layers())] for layer in layers]
+        # the output layers from here on run in every pass
+        shallow = len(output_layers) - (deep.layers if deep is not None else 0)
+        cached = deep is not None and deep.value is not None
+        h, skip = self.after_input(0, h, run)
+        skips = [skip]
+        for index, input_layer in enumerate(self.input_layers(), start=1):
+            if cached and index == len(output_layers) - shallow:
+                break
+            h, skip = self.after_input(index, input_layer(h, run), run)
+            skips.append(skip)
+        if not cached:
+            for layer in self.mid_block.layers():
+                h = self.layer(*layer, h, run)
 
         final = cast(Stage, self.up_blocks[-1]).attentions[-1]
-        for stage in cast(Iterable[Stage], self.up_blocks):
-            for resnet, attention, motion in stage.layers():
-                h = resnet(torch.cat([h, skips.pop()], dim=1), run)
-                if run.features is not None and attention is not None and attention is final:
-                    # the ReferenceNet ends here: nothing reads what follows
-                    run.features[attention.block.path] = attention.last_features(h)
-                    return h
-                h = self.attend(h, attention, motion, run)
-            for upsample in stage.upsamplers:
+        for index, ((resnet, attention, motion), upsamplers) in enumerate(output_layers):
+            if deep is not None and index == shallow:
+                deep.value = h = h if deep.value is None else deep.value
+            if cached and index < shallow:
+                continue
+            skip = skips.pop()
+            if run.patches is not None:
+                h, skip = run.patches.output_layer(index, h, skip)
+            h = resnet(h, run, skip)
+            del skip
+            if run.features is not None and attention is not None and attention is final:
+                # the ReferenceNet ends here: nothing reads what follows
+                run.features[attention.block.path] = attention.last_features(h)
+                return h
+            h = self.attend(h, attention, motion, run)
+            for upsample in upsamplers:
                 h = upsample(h, skips[-1].shape[-2:])
         return h
+
+    @staticmethod
+    def after_input(index: int, h: Tensor, run: Run) -> tuple[Tensor, Tensor]:
+        return (h, h) if run.patches is None else run.patches.input_layer(index, h)
+
+    def layer(self, resnet: ResnetBlock, attention: SpatialTransformer | None, motion: MotionModule | None, h: Tensor,
+              run: Run) -> Tensor:
+        return self.attend(resnet(h, run), attention, motion, run)
 
     @staticmethod
     def attend(h: Tensor, attention: SpatialTransformer | None, motion: MotionModule | None, run: Run) -> Tensor:

@@ -238,7 +238,9 @@ def check_denoise_intermediates(g: Golden, file: str) -> Iterator[Line]:
     # a block's output is that of its last layer
     modules |= {name: [*s.downsamplers, *s.upsamplers, s.motion_modules[-1]][0] for name, s in stages.items()}
     modules["mid_block"] = unet.mid_block.resnets[1]
-    hooks = [modules[name].register_forward_hook(lambda module, args, out, name=name: seen.__setitem__(name, out)) for name in theirs]
+    # copies: later layers work in place
+    hooks = [modules[name].register_forward_hook(lambda module, args, out, name=name: seen.__setitem__(name, out.clone()))
+             for name in theirs]
     x = rows(t["sample"])
     unet(x, unet.time_projections(t["timestep"], x.dtype), g.conditioning(t, unet, True), rows(t["pose_features"]))
     for hook in hooks:
