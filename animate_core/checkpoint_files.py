@@ -19,6 +19,8 @@ from torch import Tensor
 
 _WRAPPERS = ("state_dict", "model_state_dict", "module", "model", "params", "params_ema")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "diffusion_model.", "unet.", "denoising_unet.", "reference_unet.", "pose_guider.", "net.")
+# what ComfyUI's Save Model writes beside the weights, to tell the prediction type
+_MARKERS = ("v_pred", "ztsnr", "edm_vpred.sigma_max", "edm_vpred.sigma_min")
 _SAFETENSORS = (".safetensors", ".sft")
 _WEB_PAGE = (b"<!doctype", b"<html", b"<?xml")
 
@@ -137,7 +139,8 @@ def clean_state_dict(raw: object, source: str) -> dict[str, Tensor]:
     """The tensors of a loaded checkpoint under their bare names.
 
     Unwraps `state_dict`, `module`, `model` and the like, removes prefixes that all names share (`module.`, `model.`, ...),
-    and leaves out entries that are no tensors (`epoch`, `animatediff_config`, ...). Tensors are passed on as they are.
+    and leaves out entries that are no tensors (`epoch`, `animatediff_config`, ...) and markers of the
+    prediction type (`v_pred`). Tensors are passed on as they are.
 
     Args:
         raw: what the file's reader returned.
@@ -155,7 +158,7 @@ def clean_state_dict(raw: object, source: str) -> dict[str, Tensor]:
         raw = inner[0]
     if not isinstance(raw, Mapping):
         raise CheckpointError(f"{source} holds no tensors by name: choose a file of weights.")
-    tensors = {key: value for key, value in raw.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    tensors = {key: value for key, value in raw.items() if isinstance(key, str) and isinstance(value, Tensor) and key not in _MARKERS}
     if not tensors:
         raise CheckpointError(f"{source} holds no tensors: choose a file of weights.")
     while prefix := next((p for p in _PREFIXES if all(key.startswith(p) for key in tensors)), ""):

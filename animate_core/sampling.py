@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .blocks import Attention, ClipConditioning, sdpa
 from .families import NUM_TRAIN_TIMESTEPS, FamilyPreset, ddim_config, scheduler_config
-from .windows import Windows, predict_in_windows
+from .windows import Windows, predict_in_windows, take
 
 if TYPE_CHECKING:
     from .unet import UNet
@@ -24,7 +24,7 @@ SCHEDULERS = (DDIM, "DPM++ 2M", "DPM++ 2M SDE", "Euler", "Euler a", "UniPC", "LC
 LCM_STEPS = 50  # the grid that latent consistency models were distilled on
 NOISE_ORDERS = ("published", "ComfyUI")
 
-# (model input [F, 4, h, w], timestep [1], step) -> (unconditional or None, conditional), each [F, 4, h, w]
+# (model input [F, 4, h, w], timestep [1] on the CPU, step) -> (unconditional or None, conditional), each [F, 4, h, w]
 Predict = Callable[[Tensor, Tensor, int], tuple[Tensor | None, Tensor]]
 # (step, steps, latents, predicted clean latents)
 Callback = Callable[[int, int, Tensor, Tensor], None]
@@ -134,7 +134,7 @@ def sample_clip(predict: Predict, noise: Tensor, preset: FamilyPreset, *, schedu
     extra = {} if scheduler in (DDIM, "UniPC") else {"generator": torch.Generator("cpu").manual_seed(seed + 1)}
     for step, t in enumerate(timesteps):
         model_input = solver.scale_model_input(x, t)
-        unconditional, prediction = predict(model_input, t.reshape(1).to(x.device), step)
+        unconditional, prediction = predict(model_input, t.reshape(1), step)
         prediction = prediction.float()
         if unconditional is not None:
             unconditional = unconditional.float()
@@ -159,12 +159,12 @@ def unet_predictor(unet: UNet, conditional: ClipConditioning, unconditional: Cli
     """
 
     def run(x: Tensor, timestep: Tensor, step: int, clips: Sequence[ClipConditioning]) -> Tensor:
-        time = unet.time_projections(timestep, unet.dtype)
+        time = unet.time_projections(timestep.to(x.device), unet.dtype)
 
         def window(xw: Tensor, frames: list[int]) -> Tensor:
             if on_window:
                 on_window()
-            return unet(xw, time, clips, pose[frames].to(xw), attention)
+            return unet(xw, time, clips, take(pose, frames).to(xw), attention)
 
         return predict_in_windows(window, x.to(unet.dtype).repeat(len(clips), 1, 1, 1), len(clips), windows, step)
 

@@ -1,13 +1,13 @@
 """Context windows: how a clip longer than the motion modules' reach is cut, and how the pieces are joined.
 
-`published` is the reference implementation's uniform schedule, called as it calls it (method.md G.4). `shifted` is
+`published` is the reference implementation's uniform schedule, called as it calls it (docs/method.md G.4). `shifted` is
 ours: full windows only, no wrap-round, their joints moved at every step so that no frame is always at a seam.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -60,16 +60,38 @@ class Windows:
             return uniform_windows(0, frames, self.length, self.stride, self.overlap, self.closed_loop)
         return shifted_windows(step, frames, self.length, self.overlap, self.closed_loop)
 
-    def frame_weights(self, count: int) -> Tensor:
+    def differ_by_step(self, frames: int) -> bool:
+        """Whether a clip's windows depend on the denoising step."""
+        return frames > self.length and self.schedule == "shifted"
+
+    def frame_weights(self, count: int, device: torch.device | None = None) -> Tensor:
         """Weight of each place in a window of `count` frames, float32 `[count]`, all above 0."""
         if self.weights == "pyramid":
-            ramp = torch.arange(1, count + 1, dtype=torch.float32)
+            ramp = torch.arange(1, count + 1, dtype=torch.float32, device=device)
             return torch.minimum(ramp, ramp.flip(0))
-        return torch.ones(count)
+        return torch.ones(count, device=device)
+
+
+def runs(indices: Sequence[int]) -> Iterator[slice]:
+    """The indices as slices, in order: whole stretches of a tensor are views, where a list of indices would be uploaded to the GPU."""
+    start = 0
+    while start < len(indices):
+        step = max(1, indices[start + 1] - indices[start]) if start + 1 < len(indices) else 1
+        end = start + 1
+        while end < len(indices) and indices[end] == indices[end - 1] + step:
+            end += 1
+        yield slice(indices[start], indices[end - 1] + 1, step)
+        start = end
+
+
+def take(x: Tensor, indices: Sequence[int], dim: int = 0) -> Tensor:
+    """`x[indices]` along `dim` without an index tensor; a view where the indices are one stretch."""
+    parts = [x[(slice(None),) * dim + (run,)] for run in runs(indices)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
 
 
 def uniform_windows(step: int, frames: int, length: int, stride: int, overlap: int, closed_loop: bool) -> list[list[int]]:
-    """The reference's uniform schedule (method.md G.4). Raises ValueError where its hop `length * s - overlap` is 0."""
+    """The reference's uniform schedule (docs/method.md G.4). Raises ValueError where its hop `length * s - overlap` is 0."""
     if frames <= length:
         return [list(range(frames))]
     strides = min(stride, math.ceil(math.log2(frames / length)) + 1)
@@ -113,13 +135,16 @@ def predict_in_windows(predict: Callable[[Tensor, list[int]], Tensor], x: Tensor
     total = torch.zeros(x.shape, dtype=torch.float32, device=x.device)
     weight = torch.zeros(frames, dtype=torch.float32, device=x.device)
     for span in spans:
-        out = predict(x[:, span].flatten(0, 1), span).unflatten(0, (clips, len(span))).float()
+        out = predict(take(x, span, 1).flatten(0, 1), span).unflatten(0, (clips, len(span)))
         # a strided window can hold a frame twice: the later place counts, once
         places = sorted({frame: place for place, frame in enumerate(span)}.values())
-        indices = [span[place] for place in places]
-        w = windows.frame_weights(len(span))[places].to(x.device)
-        total[:, indices] += out[:, places] * w.view(-1, 1, 1, 1)
-        weight[indices] += w
+        out, w = take(out, places, 1).float(), take(windows.frame_weights(len(span), x.device), places)
+        start = 0
+        for run in runs([span[place] for place in places]):
+            part = slice(start, start + len(range(run.start, run.stop, run.step)))
+            total[:, run] += out[:, part] * w[part].view(-1, 1, 1, 1)
+            weight[run] += w[part]
+            start = part.stop
     if windows.weights != "sum":
         total /= weight.view(-1, 1, 1, 1)
     return total.flatten(0, 1)

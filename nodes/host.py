@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import comfy.clip_vision
@@ -19,6 +18,7 @@ import folder_paths
 import latent_preview
 import torch
 from comfy.ldm.modules import attention as host_attention
+from PIL import Image
 from torch import Tensor, nn
 
 from ..animate_core.blocks import Attention
@@ -30,6 +30,9 @@ MODEL_FOLDER = "animate_anyone"
 POSE_FOLDER = "animate_anyone_pose"
 WEIGHT_DTYPES = {"auto": None, "fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 PREVIEW_FRAMES = 6
+# Sage attention has kernels for heads up to 128 wide; with few keys (motion modules, the deepest level) quantising gains nothing.
+LOW_PRECISION_WIDTH = 128
+LOW_PRECISION_KEYS = 256
 
 
 def register_model_folder() -> None:
@@ -88,8 +91,19 @@ def build_patcher(network: Callable[..., nn.Module], state_dict: dict[str, Tenso
     model = network(operations=comfy.ops.pick_operations(dtype, cast), dtype=dtype, device=offload).eval().requires_grad_(False)
     patcher = comfy.model_patcher.CoreModelPatcher(model, load_device=mm.get_torch_device(), offload_device=offload)
     mm.archive_model_dtypes(model)
-    model.load_state_dict(state_dict, strict=True, assign=patcher.is_dynamic())
+    assign_weights(patcher, model, state_dict, dtype)
     return patcher, cast or dtype
+
+
+def assign_weights(patcher: Any, network: nn.Module, state_dict: dict[str, Tensor], dtype: torch.dtype) -> None:
+    """Gives a network its weights: the file's own tensors, memory-mapped, wherever their dtype is wanted, so that no copy takes RAM.
+
+    A dynamic patcher casts when a layer runs; others need the dtype that was asked for. In 8 bits, only matrices are kept so.
+    """
+    if not patcher.is_dynamic():
+        eight_bit = dtype.itemsize == 1
+        state_dict = {key: x if eight_bit and x.ndim < 2 or key.endswith(".pe") else x.to(dtype) for key, x in state_dict.items()}
+    network.load_state_dict(state_dict, strict=True, assign=True)
 
 
 @contextmanager
@@ -113,8 +127,14 @@ def output_device() -> torch.device:
 
 
 def attention(transformer_options: dict[str, Any]) -> Attention:
-    """The host's attention, with the user's overrides."""
-    return partial(host_attention.optimized_attention, transformer_options=transformer_options)
+    """The host's attention, with the user's overrides; quantised kernels are for what they can do and gain by."""
+
+    def run(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+        exact = q.shape[-1] // heads > LOW_PRECISION_WIDTH or k.shape[1] < LOW_PRECISION_KEYS
+        precision = {"low_precision_attention": False} if exact else {}
+        return host_attention.optimized_attention(q, k, v, heads, transformer_options=transformer_options, **precision)
+
+    return run
 
 
 def check_cancel() -> None:
@@ -139,12 +159,15 @@ def vae_from(weights: dict[str, Tensor], source: str) -> Any:
     return vae
 
 
+def preview_frames(frames: int) -> list[int]:
+    """Some frames, evenly spread over a clip."""
+    count = min(PREVIEW_FRAMES, frames)
+    return [round(i * (frames - 1) / max(1, count - 1)) for i in range(count)]
+
+
 def frame_strip(latents: Tensor) -> Tensor:
     """Some frames of a clip side by side as one latent picture: `[F, C, h, w]` -> `[1, C, h, n * w]`."""
-    last = latents.shape[0] - 1
-    count = min(PREVIEW_FRAMES, last + 1)
-    chosen = [round(i * last / max(1, count - 1)) for i in range(count)]
-    return torch.cat([latents[i] for i in chosen], dim=-1).unsqueeze(0)
+    return torch.cat([latents[i] for i in preview_frames(len(latents))], dim=-1).unsqueeze(0)
 
 
 class FrameProgress:
@@ -166,15 +189,20 @@ class ClipProgress:
         self.previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
         self.done = 0
 
-    def window(self) -> None:
-        """Called before each window; raises if the user cancelled."""
+    def window(self, clips: int) -> None:
+        """Called before each window of so many clips; raises if the user cancelled."""
         check_cancel()
-        self.bar.update_absolute(self.done)
-        self.done += 1
+        self.bar.update_absolute(min(self.done, self.bar.total))
+        self.done += clips
 
     def step(self, clean: Tensor) -> None:
         """clean: predicted latents `[F, 4, h, w]`."""
         preview = None
         if self.previewer is not None:
-            preview = self.previewer.decode_latent_to_preview_image("JPEG", frame_strip(clean))
+            # one at a time: a decoder's activations for six pictures at 512x768 take 1.7 GiB
+            pictures = [self.previewer.decode_latent_to_preview(clean[i:i + 1]) for i in preview_frames(len(clean))]
+            strip = Image.new("RGB", (sum(picture.width for picture in pictures), pictures[0].height))
+            for i, picture in enumerate(pictures):
+                strip.paste(picture, (i * picture.width, 0))
+            preview = ("JPEG", strip, latent_preview.MAX_PREVIEW_RESOLUTION)
         self.bar.update_absolute(self.done, preview=preview)

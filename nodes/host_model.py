@@ -6,8 +6,10 @@ own conditioning, so nothing is inferred from the batch's size or order.
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import comfy.conds
@@ -22,15 +24,21 @@ import torch
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
 
-from ..animate_core.blocks import ClipConditioning
+from ..animate_core.blocks import ClipConditioning, DeepFeatures
 from ..animate_core.checkpoints import prepare_denoiser
 from ..animate_core.families import BETA_END, BETA_START, FamilyPreset, family_preset
+from ..animate_core.memory import step_bytes
 from ..animate_core.unet import UNet, UNetConfig
-from ..animate_core.windows import Windows, predict_in_windows
+from ..animate_core.windows import Windows, predict_in_windows, take
 from . import host
+from .host_patches import HostPatches, check_windows, unserved
 from .sockets import Pose, Reference
 
+log = logging.getLogger(__name__)
+
 COND_KEY = "marionette"
+# in transformer_options: the step where a sampler of ours knows it, all timesteps of its run, what to call before each window
+STEP, TIMESTEPS, ON_WINDOW = "marionette_step", "marionette_timesteps", "marionette_on_window"
 # the host calls diffusers' "linear" by the name of another schedule
 HOST_BETA_SCHEDULES = {"linear": "sqrt_linear", "scaled_linear": "linear"}
 
@@ -44,20 +52,58 @@ class ClipSource:
     windows: Windows
 
 
+@dataclass
+class RunMemo:
+    """What one sampling run works out once for a clip; it lives as long as the run's conditioning.
+
+    times: time projections by step. sigmas, step: the last call's step, found from its sigmas at the price of a synchronisation.
+    """
+
+    times: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    sigmas: Tensor | None = None
+    step: int = 0
+    told: bool = False
+    elsewhere: dict[torch.device, ClipState] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class ClipState:
-    """One clip's conditioning during sampling. frames: which poses the rows stand for (None: 0, 1, 2 ...)."""
+    """One clip's conditioning during sampling.
 
-    conditioning: ClipConditioning
+    conditioning: ready, or None where hooks change the weights from call to call: then it is made of `raw` inside each call.
+    raw: image token, and features of the reference or None. frames: which poses the rows stand for (None: 0, 1, 2 ...).
+    """
+
+    conditioning: ClipConditioning | None
+    raw: tuple[Tensor, dict[str, Tensor] | None]
     pose: Tensor
     windows: Windows
     frames: Sequence[int] | None = None
+    memo: RunMemo = field(default_factory=RunMemo)
+
+    def to(self, device: torch.device) -> ClipState:
+        """The same on another card; poses stay where they are, each window takes its own."""
+        if self.raw[0].device == device:
+            return self
+        if device not in self.memo.elsewhere:
+            token, features = self.raw
+            moved = None if features is None else {path: x.to(device) for path, x in features.items()}
+            self.memo.elsewhere[device] = replace(self, conditioning=self.conditioning and self.conditioning.to(device),
+                                                  raw=(token.to(device), moved), memo=RunMemo())
+        return replace(self.memo.elsewhere[device], frames=self.frames)
+
+
+class ClipBatch(tuple[ClipState, ...]):
+    """The clips of one batch, in its order."""
+
+    def to(self, device: torch.device) -> ClipBatch:
+        return ClipBatch(clip.to(device) for clip in self)
 
 
 class ClipCond(comfy.conds.CONDRegular):
-    """Carries ClipStates through the host's batching: a batch of clips has their list, in the batch's order."""
+    """Carries ClipStates through the host's batching: a batch of clips has their ClipBatch."""
 
-    cond: list[ClipState]
+    cond: ClipBatch
 
     def process_cond(self, batch_size: int, **kwargs: Any) -> ClipCond:
         return self
@@ -65,8 +111,8 @@ class ClipCond(comfy.conds.CONDRegular):
     def can_concat(self, other: ClipCond) -> bool:
         return self.cond[0].windows == other.cond[0].windows and self.cond[0].frames == other.cond[0].frames
 
-    def concat(self, others: Sequence[ClipCond]) -> list[ClipState]:
-        return [state for cond in (self, *others) for state in cond.cond]
+    def concat(self, others: Sequence[ClipCond]) -> ClipBatch:
+        return ClipBatch(state for cond in (self, *others) for state in cond.cond)
 
     def size(self) -> list[int]:
         # read back by memory_required: how many frames of a clip run at once
@@ -74,19 +120,15 @@ class ClipCond(comfy.conds.CONDRegular):
 
 
 class HostUNet(UNet):
-    """The library's UNet with the host's calling conventions."""
+    """The library's UNet with the host's calling conventions. model_channels: for host nodes that look it up in the configuration."""
 
-    def __init__(self, *, config: UNetConfig, dtype: torch.dtype, device: Any, operations: Any) -> None:
+    def __init__(self, *, config: UNetConfig, dtype: torch.dtype, device: Any, operations: Any, model_channels: int) -> None:
         super().__init__(config, operations=operations, dtype=dtype, device=device)
 
     def forward(self, x: Tensor, time: dict[str, Tensor], clips: Sequence[ClipConditioning], pose: Tensor,  # type: ignore[override]
-                transformer_options: dict[str, Any]) -> Tensor:
-        wrappers = comfy.patcher_extension.get_all_wrappers(WrappersMP.DIFFUSION_MODEL, transformer_options)
-        return WrapperExecutor.new_class_executor(self.run, self, wrappers).execute(x, time, clips, pose, transformer_options)
-
-    def run(self, x: Tensor, time: dict[str, Tensor], clips: Sequence[ClipConditioning], pose: Tensor,
-            transformer_options: dict[str, Any]) -> Tensor:
-        return super().forward(x, time, clips, pose, host.attention(transformer_options))
+                transformer_options: dict[str, Any], deep: DeepFeatures | None = None) -> Tensor:
+        patches = HostPatches(transformer_options, self.config, x.shape) if HostPatches.needed(transformer_options) else None
+        return super().forward(x, time, clips, pose, host.attention(transformer_options), patches=patches, deep=deep)
 
 
 class ClipLatentFormat(comfy.latent_formats.SD15):
@@ -100,14 +142,14 @@ class AnimateModelConfig(comfy.supported_models_base.BASE):
     latent_format = ClipLatentFormat
 
     def __init__(self, config: UNetConfig, preset: FamilyPreset) -> None:
-        super().__init__({"config": config})
+        super().__init__({"config": config, "model_channels": config.block_out_channels[0]})
         self.sampling_settings = {
             "beta_schedule": HOST_BETA_SCHEDULES[preset.beta_schedule],
             "linear_start": BETA_START,
             "linear_end": BETA_END,
             "zsnr": preset.zero_snr,
         }
-        # the host's unit is an SD 1.5 UNet, 320 channels at the latent's size
+        # for attention without flash or memory-efficient kernels; the host's unit is an SD 1.5 UNet, 320 channels at the latent's size
         self.memory_usage_factor = config.block_out_channels[0] / 320
 
 
@@ -136,9 +178,16 @@ class AnimateModel(comfy.model_base.BaseModel):
         if noise.shape[-2:] != source.pose.features.shape[-2:]:
             raise ValueError(f"latent_image: {noise.shape[-1] * 8}x{noise.shape[-2] * 8} pixels, but the pose was encoded at "
                              f"{source.pose.width}x{source.pose.height}; use the LATENT of Animate Conditioning")
-        tokens = kwargs["cross_attn"].to(kwargs["device"], self.get_dtype_inference())
-        conditioning = self.diffusion_model.condition(tokens, source.reference.features if source.reference else None)
-        return {COND_KEY: ClipCond([ClipState(conditioning, source.pose.features, source.windows)])}
+        dtype, device = self.get_dtype_inference(), kwargs["device"]
+        tokens = kwargs["cross_attn"].to(device, dtype)
+        features = None
+        if source.reference is not None:
+            features = {path: x.to(device, dtype) for path, x in source.reference.features.items()}
+        # weights that hooks change are there inside a model call only
+        conditioning = None if kwargs.get("hooks") is not None else self.diffusion_model.condition(tokens, features)
+        # the features themselves are needed no more once their keys and values are there
+        raw = (tokens, features if conditioning is None else None)
+        return {COND_KEY: ClipCond(ClipBatch([ClipState(conditioning, raw, source.pose.features, source.windows)]))}
 
     def extra_conds_shapes(self, **kwargs: Any) -> dict[str, list[int]]:
         source: ClipSource | None = kwargs.get(COND_KEY)
@@ -150,7 +199,11 @@ class AnimateModel(comfy.model_base.BaseModel):
         rows = input_shape[0]
         if lengths:
             rows = min(rows, len(lengths) * max(lengths))
-        return super().memory_required([rows, *input_shape[1:]])
+        if not (mm.xformers_enabled() or mm.pytorch_attention_flash_attention()):
+            return super().memory_required([rows, *input_shape[1:]])
+        clips = max(1, len(lengths))
+        return step_bytes(input_shape[-1], input_shape[-2], math.ceil(rows / clips), clips, mm.dtype_size(self.get_dtype_inference()),
+                          self.config.block_out_channels[0])
 
     def resize_cond_for_context_window(self, cond_key: str, cond_value: Any, window: Any, x_in: Tensor, device: Any,
                                        retain_index_list: Sequence[int] = ()) -> ClipCond | None:
@@ -159,7 +212,7 @@ class AnimateModel(comfy.model_base.BaseModel):
             return None
         anchor = getattr(window, "causal_anchor_index", None)
         frames = ([anchor] if anchor is not None and anchor >= 0 else []) + list(window.index_list)
-        return ClipCond([replace(state, frames=tuple(frames)) for state in cond_value.cond])
+        return ClipCond(ClipBatch(replace(state, frames=tuple(frames)) for state in cond_value.cond))
 
     def _apply_model(self, x: Tensor, t: Tensor, c_concat: Any = None, c_crossattn: Any = None, control: Any = None,
                      transformer_options: dict[str, Any] | None = None, **kwargs: Any) -> Tensor:
@@ -167,15 +220,32 @@ class AnimateModel(comfy.model_base.BaseModel):
             raise ValueError("positive: ControlNet does not work on an Animate Anyone MODEL, whose pose guider does its work; remove "
                              "Apply ControlNet")
         options = transformer_options or {}
-        step = 0
-        if "sample_sigmas" in options:
-            step = int((options["sample_sigmas"].to(t) - t[0]).abs().argmin())
+        clips: ClipBatch = kwargs[COND_KEY]
+        x_in = self.model_sampling.calculate_input(t, x)
+        step = self.step_of(t, clips, x.shape[0] // len(clips), options)
+        self.tell_of_unserved(clips[0].memo, options)
+        # around all windows of a call, so that what a wrapper keeps is of the whole clip; it may work in place
+        wrappers = comfy.patcher_extension.get_all_wrappers(WrappersMP.DIFFUSION_MODEL, options)
+        executor = WrapperExecutor.new_class_executor(self.predict, self.diffusion_model, wrappers)
         timestep = self.model_sampling.timestep(t).float()
-        output = self.predict(self.model_sampling.calculate_input(t, x), timestep, kwargs[COND_KEY], options, step)
+        output = executor.execute(x_in.to(self.get_dtype_inference()), timestep, clips, step, options)
         return self.model_sampling.calculate_denoised(t, output.float(), x)
 
-    def predict(self, x: Tensor, timestep: Tensor, clips: list[ClipState], transformer_options: dict[str, Any], step: int,
-                on_window: Callable[[], None] = host.check_cancel) -> Tensor:
+    @staticmethod
+    def step_of(t: Tensor, clips: ClipBatch, frames: int, options: dict[str, Any]) -> int | None:
+        """The step of the run, where it is known or something depends on it; telling it from sigmas costs a synchronisation."""
+        if STEP in options:
+            return options[STEP]
+        if "sample_sigmas" not in options or not clips[0].windows.differ_by_step(frames):
+            return None
+        memo, sigmas = clips[0].memo, options.get("sigmas")
+        if sigmas is None or memo.sigmas is not sigmas:
+            memo.sigmas, memo.step = sigmas, int((options["sample_sigmas"].to(t) - t[0]).abs().argmin())
+        for clip in clips:
+            clip.memo.sigmas, clip.memo.step = memo.sigmas, memo.step
+        return memo.step
+
+    def predict(self, x: Tensor, timestep: Tensor, clips: ClipBatch, step: int | None, options: dict[str, Any]) -> Tensor:
         """The network's own output for x `[clips * F, 4, h, w]` (as the network takes it) and timesteps in 0..999."""
         dtype = self.get_dtype_inference()
         count = x.shape[0] // len(clips)
@@ -184,28 +254,39 @@ class AnimateModel(comfy.model_base.BaseModel):
             raise ValueError(f"latent: {count} frames of {x.shape[-1]}x{x.shape[-2]} do not fit the pose "
                              f"({len(frames)} frames of {clips[0].pose.shape[-1]}x{clips[0].pose.shape[-2]}); area conditioning is not "
                              "supported")
-        time = self.diffusion_model.time_projections(timestep[::count], dtype)
-        conditioning = [clip.conditioning for clip in clips]
+        if count > clips[0].windows.length:
+            check_windows(options)
+        time = self.times(timestep[::count], clips, step, options)
+        conditioning = [clip.conditioning or self.diffusion_model.condition(*clip.raw) for clip in clips]
         shared = all(clip.pose is clips[0].pose for clip in clips)
+        on_window: Callable[[int], None] = options.get(ON_WINDOW, lambda _: host.check_cancel())
 
-        def window(xw: Tensor, span: list[int]) -> Tensor:
-            on_window()
+        def window(xw: Tensor, span: Sequence[int]) -> Tensor:
+            on_window(len(clips))
             chosen = [frames[i] for i in span]
-            poses = [mm.cast_to_device(clip.pose[chosen], xw.device, dtype) for clip in (clips[:1] if shared else clips)]
-            return self.diffusion_model(xw, time, conditioning, poses[0] if shared else torch.cat(poses), transformer_options)
+            poses = [mm.cast_to_device(take(clip.pose, chosen), xw.device, dtype) for clip in (clips[:1] if shared else clips)]
+            # the module and not `predict` is what torch.compile replaces: nothing but tensors' work is inside
+            return self.diffusion_model(xw, time, conditioning, poses[0] if shared else torch.cat(poses), options)
 
-        return predict_in_windows(window, x.to(dtype), len(clips), clips[0].windows, step)
+        return predict_in_windows(window, x, len(clips), clips[0].windows, step or 0)
 
-    def predict_with_wrappers(self, x: Tensor, timestep: Tensor, clips: list[ClipState], transformer_options: dict[str, Any], step: int,
-                              on_window: Callable[[], None]) -> Tensor:
-        """`predict` inside the APPLY_MODEL wrappers (torch.compile among them), for a loop that works with v and not with x0."""
+    def times(self, timestep: Tensor, clips: ClipBatch, step: int | None, options: dict[str, Any]) -> dict[str, Tensor]:
+        """Time projections, all steps of a run at once where its timesteps are known and no hook changes weights."""
+        dtype, memo = self.get_dtype_inference(), clips[0].memo
+        if step is None or TIMESTEPS not in options or any(clip.conditioning is None for clip in clips):
+            return self.diffusion_model.time_projections(timestep[:1], dtype)
+        if not memo.times:
+            steps = self.diffusion_model.time_projections(options[TIMESTEPS].to(timestep.device), dtype)
+            rows = {path: t.split(1) for path, t in steps.items()}
+            memo.times.update({i: {path: t[i] for path, t in rows.items()} for i in range(len(options[TIMESTEPS]))})
+        return memo.times[step]
 
-        def inner(x: Tensor, t: Tensor, c_concat: Any, c_crossattn: Any, control: Any, options: dict[str, Any], **kwargs: Any) -> Tensor:
-            return self.predict(x, t, kwargs[COND_KEY], options, step, on_window)
-
-        wrappers = comfy.patcher_extension.get_all_wrappers(WrappersMP.APPLY_MODEL, transformer_options)
-        executor = WrapperExecutor.new_class_executor(inner, self, wrappers)
-        return executor.execute(x, timestep, None, None, None, transformer_options, **{COND_KEY: clips})
+    @staticmethod
+    def tell_of_unserved(memo: RunMemo, options: dict[str, Any]) -> None:
+        """Warns, once a run, of patches that have no effect."""
+        if not memo.told and (names := unserved(options)):
+            log.warning("model: patches without effect on an Animate Anyone MODEL: %s", "; ".join(names))
+        memo.told = True
 
 
 def load_motion_unet(denoiser: str, motion: str | None, family: str, weight_dtype: str, num_heads: int = 8, norm_num_groups: int = 32,
@@ -215,11 +296,12 @@ def load_motion_unet(denoiser: str, motion: str | None, family: str, weight_dtyp
                                                 denoiser, motion or "", family, num_heads=num_heads, norm_num_groups=norm_num_groups)
     preset = family_preset(info.family or "Moore")
     model_config = AnimateModelConfig(config, preset)
-    model_config.set_inference_dtype(*host.choose_dtypes(weight_dtype, state_dict))
+    dtype, cast = host.choose_dtypes(weight_dtype, state_dict)
+    model_config.set_inference_dtype(dtype, cast)
     load_device, offload_device = mm.get_torch_device(), mm.unet_offload_device()
     patcher_class = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
     model = AnimateModel(model_config, preset, device=offload_device)
     patcher = patcher_class(model, load_device=load_device, offload_device=offload_device)
-    model.load_model_weights(state_dict, "", assign=patcher.is_dynamic())
+    host.assign_weights(patcher, model.diffusion_model, state_dict, dtype)
     patcher.cached_patcher_init = (load_motion_unet, (denoiser, motion, family, weight_dtype, num_heads, norm_num_groups))
     return patcher

@@ -9,14 +9,47 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
-from ..animate_core.sampling import sample_clip
+from ..animate_core.families import FamilyPreset
+from ..animate_core.sampling import ddim_timesteps, make_scheduler, sample_clip, set_timesteps
 from ..animate_core.windows import Windows
 from .host import ClipProgress
-from .host_model import COND_KEY, AnimateModel, ClipState
+from .host_model import ON_WINDOW, STEP, TIMESTEPS, AnimateModel
+
+# Infinite by the published schedule. The host's 4519 leaves 2e-4 of the noise in the first clean estimate, which guidance can make
+# 4e-3 in the end; this leaves 3e-5, and more would cost as much by the rounding of noise times sigma. A power of two multiplies exactly.
+ZERO_SNR_SIGMA = 2.0**15
+
+
+def sigmas_at(model_sampling: Any, timesteps: Tensor) -> Tensor:
+    """The host's sigmas at integer timesteps, on the CPU. Raises ValueError where its table is another one."""
+    table = model_sampling.sigmas.cpu()
+    if len(table) <= int(timesteps.max()):
+        raise ValueError(f"model: its noise schedule has {len(table)} steps, not the 1000 of Animate Anyone; remove the node that replaced "
+                         "it (ModelSamplingDiscrete with lcm)")
+    if table[-1] > 1000:  # zero terminal SNR
+        table = torch.cat([table[:-1], torch.tensor([ZERO_SNR_SIGMA])])
+    return table[timesteps.long()]
+
+
+def ddim_sigmas(model: Any, steps: int, denoise: float) -> Tensor:
+    """The host's sigmas at the published DDIM timesteps, and a final 0."""
+    return torch.cat([sigmas_at(model.get_model_object("model_sampling"), ddim_timesteps(steps, denoise)), torch.zeros(1)])
+
+
+def check_schedule(model: Any) -> None:
+    """Raises ValueError if a node has replaced the MODEL's noise schedule by another: the published solvers bring their own."""
+    own, found = model.model.model_sampling, model.get_model_object("model_sampling")
+    same = found is own or (len(found.sigmas) == len(own.sigmas) and torch.allclose(found.sigmas.cpu(), own.sigmas.cpu())
+                            and type(own).__mro__[2] in type(found).__mro__)
+    if not same:
+        names = ", ".join(c.__name__ for c in type(found).__mro__[1:3])
+        raise ValueError(f"model: its noise schedule or prediction type was replaced ({names}), by a node such as ModelSamplingDiscrete. "
+                         "Multi-Frame Sampler samples with the published schedule of the model's family; remove that node, or sample "
+                         "with Animate Conditioning and KSampler")
 
 
 class ClipSampler(comfy.samplers.Sampler):
-    """Runs `sample_clip` inside the host's CFGGuider, which has put the MODEL and its conditioning on the device."""
+    """Runs `sample_clip` inside the host's CFGGuider, which puts the MODEL on the device, and batches, guides and wraps its calls."""
 
     def __init__(self, scheduler: str, steps: int, denoise: float, windows: Windows) -> None:
         self.scheduler = scheduler
@@ -27,35 +60,36 @@ class ClipSampler(comfy.samplers.Sampler):
     def sample(self, guider: Any, sigmas: Tensor, extra_args: dict[str, Any], callback: Any, noise: Tensor,
                latent_image: Tensor | None = None, denoise_mask: Tensor | None = None, disable_pbar: bool = False) -> Tensor:
         model: AnimateModel = guider.inner_model
-        options = extra_args["model_options"].get("transformer_options", {})
-        guided = guider.cfg > 1.0
-        conditional, unconditional = (guider.conds[name][0]["model_conds"][COND_KEY].cond for name in ("positive", "negative"))
-        together = guided and self.fits_together(guider, noise.shape)
-        frames = noise.shape[0]
-        windows = sum(len(self.windows.at(step, frames)) for step in range(self.steps))
-        progress = ClipProgress(guider.model_patcher, windows * (2 if guided and not together else 1))
+        options = extra_args["model_options"]
+        frames, halves = noise.shape[0], 2 if guider.cfg > 1.0 else 1
+        timesteps = set_timesteps(make_scheduler(self.scheduler, model.preset), self.steps, self.denoise)
+        levels = sigmas_at(model.model_sampling, timesteps).tolist()
+        calls = [halves * len(self.windows.at(step, frames)) for step in range(self.steps)]
+        progress = ClipProgress(guider.model_patcher, sum(calls))
 
-        def run(x: Tensor, timestep: Tensor, step: int, clips: list[ClipState], cond_or_uncond: list[int]) -> Tensor:
-            call = {**options, "cond_or_uncond": cond_or_uncond, "sigmas": sigmas[step:step + 1]}
-            batch, timesteps = x.repeat(len(clips), 1, 1, 1), timestep.expand(len(clips) * frames)
-            return model.predict_with_wrappers(batch, timesteps, clips, call, step, progress.window)
+        def predict(x: Tensor, timestep: Tensor, step: int) -> tuple[None, Tensor]:
+            transformer = {**options.get("transformer_options", {}), STEP: step, TIMESTEPS: timesteps, ON_WINDOW: progress.window}
+            call = {**options, "transformer_options": transformer}
+            sigma = levels[step]
+            scaled = x * (sigma**2 + 1) ** 0.5
+            clean = guider(scaled, torch.full((frames,), sigma, device=x.device), model_options=call, seed=extra_args["seed"])
+            return None, prediction_of(clean, scaled, sigma, model.preset)
 
-        def predict(x: Tensor, timestep: Tensor, step: int) -> tuple[Tensor | None, Tensor]:
-            if not guided:
-                return None, run(x, timestep, step, conditional, [0])
-            if together:
-                u, c = run(x, timestep, step, unconditional + conditional, [1, 0]).chunk(2)
-                return u, c
-            return run(x, timestep, step, unconditional, [1]), run(x, timestep, step, conditional, [0])
+        def after(step: int, steps: int, x: Tensor, clean: Tensor) -> None:
+            progress.done = sum(calls[:step + 1])
+            progress.step(clean)
 
-        return sample_clip(predict, noise, model.preset, scheduler=self.scheduler, steps=self.steps, guidance=guider.cfg,
+        return sample_clip(predict, noise, model.preset, scheduler=self.scheduler, steps=self.steps,
                            latent=latent_image if self.denoise < 1.0 else None, denoise=self.denoise, seed=extra_args["seed"] or 0,
-                           callback=lambda step, steps, x, clean: progress.step(clean))
+                           callback=after)
 
-    def fits_together(self, guider: Any, shape: torch.Size) -> bool:
-        """Whether both halves of the guidance fit into memory at once, by the host's own rule."""
-        needed = guider.inner_model.memory_required([2 * shape[0], *shape[1:]], {COND_KEY: [[self.windows.length]] * 2})
-        return needed * 1.5 < guider.model_patcher.get_free_memory(guider.model_patcher.load_device)
+
+def prediction_of(clean: Tensor, x: Tensor, sigma: float, preset: FamilyPreset) -> Tensor:
+    """What the network would have to predict for x (the host's, noise times sigma) to mean these clean latents."""
+    if preset.prediction_type == "v_prediction":
+        scale = (sigma**2 + 1) ** 0.5
+        return (x / (scale * scale) - clean) * (scale / sigma)
+    return (x - clean) / sigma
 
 
 def sample(model: Any, positive: Any, negative: Any, noise: Tensor, latent: Tensor, sigmas: Tensor, cfg: float, seed: int,
@@ -63,6 +97,7 @@ def sample(model: Any, positive: Any, negative: Any, noise: Tensor, latent: Tens
     """Latents `[F, 4, h, w]` as the host passes them about (unscaled), on the device for outputs."""
     guider = comfy.samplers.CFGGuider(model)
     guider.set_conds(positive, negative)
-    guider.set_cfg(cfg)
+    # at 1 or below the unconditional half is left out
+    guider.set_cfg(max(cfg, 1.0))
     samples = guider.sample(noise, latent, sampler, sigmas, seed=seed)
     return samples.to(device=mm.intermediate_device(), dtype=mm.intermediate_dtype())

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..animate_core.demo.character import LAST_SEED
 from ..animate_core.families import FAMILIES, FamilyPreset, family_preset
+from ..animate_core.memory import pose_bytes
 from ..animate_core.pose.guidance import guidance_pictures
 from ..animate_core.pose.moves import MOVES, move_clip
 from ..animate_core.pose.openpose import read_pose, write_pose
@@ -108,8 +109,7 @@ class EncodePose(io.ComfyNode):
             pictures = guidance_pictures(clip, preset, width, height, fit)
         progress = host.FrameProgress(frames)
         features = torch.empty(frames, guider.out_channels, height // 8, width // 8, dtype=guider.dtype, device=host.output_device())
-        # the widest moment: 16 channels in and out at full size
-        memory = FRAMES_AT_ONCE * 48 * width * height * guider.dtype.itemsize
+        memory = pose_bytes(width, height, FRAMES_AT_ONCE, guider.dtype.itemsize, guider.patcher.model.conv_in.out_channels)
         with host.on_device(guider.patcher, memory) as device:
             for start in range(0, frames, FRAMES_AT_ONCE):
                 chunk = [pose_input(picture, width, height, fit) for picture in islice(pictures, FRAMES_AT_ONCE)]

@@ -10,6 +10,7 @@ from comfy_api.latest import io
 from PIL import Image
 from torch import Tensor
 
+from ..animate_core.memory import reference_bytes
 from ..animate_core.preprocess import FITS, LATENT_SCALE, Fit, clip_square, fit_image
 from . import host
 from .sockets import Reference, ReferenceNet, ReferenceNetSocket, ReferenceSocket, check_images, check_size, expect
@@ -90,8 +91,7 @@ class EncodeReference(io.ComfyNode):
         if not torch.isfinite(latent).all():
             raise ValueError("vae: it made latents that are not finite (NaN or infinity); choose another VAE, or start ComfyUI with "
                              "--fp32-vae")
-        # 16 blocks' tokens and the UNet's own activations for one picture
-        memory = 16000 * latent.shape[-1] * latent.shape[-2] * net.dtype.itemsize * net.config.block_out_channels[0] // 320
+        memory = reference_bytes(latent.shape[-1], latent.shape[-2], net.dtype.itemsize, net.config.block_out_channels[0])
         with host.on_device(net.patcher, memory) as device:
             features = net.patcher.model.reference_features(latent.to(device, net.dtype), token.to(device, net.dtype), host.attention({}))
             features = {path: x.to(host.output_device()) for path, x in features.items()}

@@ -10,23 +10,39 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..animate_core.pose.style import complaints
-from ..animate_core.sampling import DDIM, NOISE_ORDERS, SCHEDULERS, ddim_timesteps, draw_noise, make_scheduler
+from ..animate_core.sampling import DDIM, NOISE_ORDERS, SCHEDULERS, draw_noise, make_scheduler
 from ..animate_core.windows import SCHEDULES, Windows
 from .host_model import COND_KEY, AnimateModel, ClipSource
-from .host_sampler import ClipSampler, sample
+from .host_sampler import ClipSampler, check_schedule, ddim_sigmas, sample
 from .sockets import Pose, PoseSocket, Reference, ReferenceSocket, WindowsSocket, expect
 
 log = logging.getLogger(__name__)
 
 CATEGORY = "Marionette/sampling"
-# Infinite by the published schedule. The host's 4519 leaves 2e-4 of the noise in the first clean estimate, which guidance can make
-# 4e-3 in the end; this leaves 3e-5, and more would cost as much by the rounding of noise times sigma. A power of two multiplies exactly.
-ZERO_SNR_SIGMA = 2.0**15
 
 
 def animate_model(model: Any) -> AnimateModel:
     return expect(model.model, AnimateModel, "model", "Use Load Motion UNet: an ordinary Stable Diffusion MODEL has no motion modules "
                                                       "and reads no reference.")
+
+
+def refuse_block_merges(hidden: Any) -> None:
+    """Raises ValueError if ModelMergeBlocks lies on the MODEL's way here: it finds none of its block names, and uses one ratio for all.
+
+    A merged MODEL does not tell by which node it was merged, but the graph does.
+    """
+    prompt = getattr(hidden, "prompt", None) or {}
+    links, seen = [prompt.get(getattr(hidden, "unique_id", None), {}).get("inputs", {}).get("model")], set()
+    while links:
+        link = links.pop()
+        if not isinstance(link, list) or not link or link[0] in seen:
+            continue
+        seen.add(link[0])
+        node = prompt.get(link[0], {})
+        if node.get("class_type") == "ModelMergeBlocks":
+            raise ValueError("model: ModelMergeBlocks does not know the blocks of an Animate Anyone MODEL, and would merge all of them "
+                             "by its first ratio; use ModelMergeSimple")
+        links.extend(node.get("inputs", {}).values())
 
 
 def default_windows(model: AnimateModel) -> Windows:
@@ -78,15 +94,6 @@ def conditioning(reference: Reference, pose: Pose, windows: Windows) -> tuple[li
 
 def empty_latent(pose: Pose, frames: int) -> Tensor:
     return torch.zeros(frames, 4, pose.height // 8, pose.width // 8)
-
-
-def ddim_sigmas(model: Any, steps: int, denoise: float) -> Tensor:
-    """The host's sigmas at the published DDIM timesteps, and a final 0."""
-    timesteps = ddim_timesteps(steps, denoise)
-    sigmas = model.get_model_object("model_sampling").sigmas.cpu()
-    if sigmas[-1] > 1000:  # zero terminal SNR
-        sigmas = torch.cat([sigmas[:-1], torch.tensor([ZERO_SNR_SIGMA])])
-    return torch.cat([sigmas[timesteps], torch.zeros(1)])
 
 
 def model_input() -> io.Model.Input:
@@ -175,6 +182,7 @@ class MultiFrameSampler(io.ComfyNode):
                 io.Latent.Input("latent", optional=True, tooltip="A clip to start from, with denoise below 1: one latent a frame."),
             ],
             outputs=[io.Latent.Output("latent", display_name="LATENT", tooltip="One latent a frame [frames, 4, h, w], for VAE Decode.")],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
         )
 
     @classmethod
@@ -189,6 +197,8 @@ class MultiFrameSampler(io.ComfyNode):
         if "context_handler" in model.model_options:
             raise ValueError("model: it has ComfyUI's Context Windows on it, which Multi-Frame Sampler does not use; remove that node and "
                              "connect Marionette's Windows, or sample with Animate Conditioning and KSampler")
+        check_schedule(model)
+        refuse_block_merges(cls.hidden)
         reference, pose, frames, windows = check_fit(animate, reference, pose, frames, windows)
         start = cls.start_latent(latent, pose, frames, denoise)
         sigmas = ddim_sigmas(model, steps, denoise)
@@ -223,6 +233,7 @@ class AnimateConditioning(io.ComfyNode):
                         "The published way there is sampler euler or ddim, scheduler sgm_uniform, cfg 3.5, or Animate Sigmas.",
             search_aliases=["animate anyone ksampler", "apply reference", "apply pose", "animate anyone conditioning"],
             inputs=[model_input(), *clip_inputs(), frames_input(), windows_input()],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
             outputs=[
                 io.Model.Output("model", display_name="MODEL", tooltip="The MODEL, checked against reference and pose."),
                 io.Conditioning.Output("positive", display_name="positive", tooltip="With the reference."),
@@ -233,6 +244,7 @@ class AnimateConditioning(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: Any, reference: Any, pose: Any, frames: int = 0, windows: Any = None) -> io.NodeOutput:
+        refuse_block_merges(cls.hidden)
         reference, pose, frames, windows = check_fit(animate_model(model), reference, pose, frames, windows)
         positive, negative = conditioning(reference, pose, windows)
         return io.NodeOutput(model, positive, negative, {"samples": empty_latent(pose, frames)})

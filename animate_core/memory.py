@@ -1,0 +1,38 @@
+"""What a pass takes beside its weights, for a host that must make room before it: bytes of activations on a GPU.
+
+The factors are fitted to counts of live tensors (`python -m benchmarks memory`); a test holds the claims between 1.0 and 1.3 of them.
+"""
+
+from __future__ import annotations
+
+from .blocks import PART_BYTES
+
+# for rounding and fragments of the allocator
+ROOM = 1.12
+# numbers of a clip's reference, keys and values of all blocks, by position of the latent and channel of the first level
+REFERENCE_NUMBERS = 42
+# the same for the features themselves and a single picture's activations in the ReferenceNet
+REFERENCE_PASS_NUMBERS = 66
+# channels in and out of the guider's widest layer, its copy for the kernel included
+POSE_NUMBERS = 52
+
+
+def step_bytes(width: int, height: int, frames: int, clips: int, itemsize: int, channels: int = 320) -> int:
+    """Bytes of activations of one denoising step of one window, the conditioning on the GPU included.
+
+    width, height: of the latent. frames: of the window. clips: halves of the guidance in one batch. channels: of the first level.
+    """
+    level = width * height * channels * itemsize
+    rows = clips * frames * level
+    # skip connections, twice the channels before the last level, and its output; or fewer of them beside the parts of a layer
+    return int(ROOM * max(7.9 * rows, 6.2 * rows + 2 * PART_BYTES)) + REFERENCE_NUMBERS * level
+
+
+def reference_bytes(width: int, height: int, itemsize: int, channels: int = 320) -> int:
+    """Bytes of activations of the ReferenceNet's pass over one picture, its features included; sizes of the latent."""
+    return int(ROOM * REFERENCE_PASS_NUMBERS * width * height * channels * itemsize)
+
+
+def pose_bytes(width: int, height: int, frames: int, itemsize: int, channels: int = 16) -> int:
+    """Bytes of activations of the pose guider for some frames at once; sizes of the picture, channels of the guider's first layer."""
+    return int(ROOM * frames * POSE_NUMBERS * channels * width * height * itemsize / 16)
