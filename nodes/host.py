@@ -45,7 +45,7 @@ def register_model_folder() -> None:
 
 def register_pose_folder(places: list[str]) -> None:
     """A category for pose models, which are no PyTorch files and so in no other category's list, wherever packs and people keep them."""
-    places = [*places, *(os.path.join(folder_paths.models_dir, name) for name in ("dwpose", "onnx")),
+    places = [*places, *(os.path.join(folder_paths.models_dir, name) for name in ("detection", "dwpose", "onnx")),
               *(os.path.join(path, "comfyui_controlnet_aux", "ckpts") for path in folder_paths.get_folder_paths("custom_nodes"))]
     for place in places:
         folder_paths.add_model_folder_path(POSE_FOLDER, place)
