@@ -9,8 +9,8 @@
     python dev.py host [-- host arguments]      a ComfyUI with this pack in it, for trying things out
     python dev.py env                           makes the environment and prints its interpreter's path
 
-What they make is kept under ~/.cache/marionette: environments keyed by what is installed in them, and the host's checkout.
-COMFYUI_PATH names another checkout of the host to use.
+What they make is kept under ~/.cache/marionette: environments keyed by what is installed in them, and two checkouts of the host, the
+pinned one and the oldest that the pack states to run in. COMFYUI_PATH and COMFYUI_OLD_PATH name others to use.
 """
 
 from __future__ import annotations
@@ -26,13 +26,27 @@ import time
 import venv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 CACHE = Path.home() / ".cache" / "marionette"
 
 HOST_URL = "https://github.com/comfyanonymous/ComfyUI"
-HOST_COMMIT = "783545f689a0af730065994b46b382ae24844c99"
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """One release of the host: the variable that names another checkout of it, its folder in the cache, its commit."""
+
+    variable: str
+    folder: str
+    commit: str
+
+
+HOST = Checkout("COMFYUI_PATH", "ComfyUI", "783545f689a0af730065994b46b382ae24844c99")
+# 0.18.0: what pyproject.toml requires at least. It starts in the pinned host's environment, so there is no second one.
+OLD_HOST = Checkout("COMFYUI_OLD_PATH", "ComfyUI-0.18.0", "dc719cde9c448c65242ae2d4ba400ba18c36846f")
 
 # A set that works together: torchaudio refuses to be imported beside a torch made for another CUDA, and the host imports it.
 TORCH = ("torch==2.14.1", "torchvision==0.29.1", "torchaudio==2.11.0")
@@ -79,42 +93,75 @@ def locked(name: str) -> Iterator[None]:
 # ---------------------------------------------------------------------------------------------------------------- host
 
 
-def find_host() -> Path:
-    """The host's checkout: COMFYUI_PATH, else the cache, else a new clone of the pinned commit. Raises DevError."""
-    named = os.environ.get("COMFYUI_PATH")
-    if named:
-        path = Path(named).expanduser().resolve()
-        if not (path / "main.py").is_file():
-            raise DevError(f"COMFYUI_PATH is {path}, with no main.py: set it to a ComfyUI checkout, or unset it for {CACHE / 'ComfyUI'}")
-        return path
-    path = CACHE / "ComfyUI"
+def find_host(wanted: Checkout = HOST, history: Path | None = None) -> Path:
+    """A checkout of the host: the one that its variable names, else the cache's, else a new one. Raises DevError.
+
+    history: another checkout, whose git history may hold the commit; it is asked before the network.
+    """
+    named = os.environ.get(wanted.variable)
+    path = Path(named).expanduser().resolve() if named else CACHE / wanted.folder
+    if named and not is_host(path):
+        raise DevError(f"{wanted.variable} is {path}, which is no ComfyUI checkout: set it to one, or unset it for {CACHE / wanted.folder}")
     with locked("host"):
-        if not (path / "main.py").is_file():
-            clone_host(path)
+        if not is_host(path):
+            make_host(wanted, path, history)
     return path
 
 
-def clone_host(path: Path) -> None:
-    """Fetch the pinned commit into a folder beside `path` and rename it when whole."""
+def is_host(path: Path) -> bool:
+    return (path / "main.py").is_file() and (path / "comfyui_version.py").is_file()
+
+
+def make_host(wanted: Checkout, path: Path, history: Path | None) -> None:
+    """Check the commit out into a folder beside `path` and rename it when whole."""
     if path.exists():
-        raise DevError(f"{path} is no ComfyUI checkout (it has no main.py): remove it, or set COMFYUI_PATH")
-    say(f"cloning ComfyUI {HOST_COMMIT[:12]} into {path}")
+        raise DevError(f"{path} is no ComfyUI checkout (main.py or comfyui_version.py is missing): remove it, or set {wanted.variable}")
+    say(f"making a checkout of ComfyUI {wanted.commit[:12]} at {path}")
     part = path.with_name(f"{path.name}.part-{os.getpid()}")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
     try:
-        run("git", "init", "--quiet", cwd=part)
-        run("git", "fetch", "--quiet", "--depth", "1", HOST_URL, HOST_COMMIT, cwd=part)
-        run("git", "checkout", "--quiet", "FETCH_HEAD", cwd=part)
+        if not (history and from_history(wanted.commit, history, part)):
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            run("git", "init", "--quiet", cwd=part)
+            run("git", "fetch", "--quiet", "--depth", "1", HOST_URL, wanted.commit, cwd=part)
+            run("git", "checkout", "--quiet", "FETCH_HEAD", cwd=part)
         part.rename(path)
     except DevError as error:
         raise DevError(
             f"ComfyUI was not found and could not be cloned ({error}).\n"
-            f"      Looked in COMFYUI_PATH (not set), {path} (absent) and {HOST_URL}.\n"
-            f"      Put a checkout of commit {HOST_COMMIT} at {path}, or set COMFYUI_PATH to one."
+            f"      Looked in {wanted.variable} (not set), {path} (absent), "
+            f"{f'the history of {history} (without the whole commit), ' if history else ''}and {HOST_URL}.\n"
+            f"      Put a checkout of commit {wanted.commit} at {path}, or set {wanted.variable} to one."
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def from_history(commit: str, history: Path, part: Path) -> bool:
+    """Check a commit of a local repository out into `part`. Gives whether that holds the commit with all its Python files.
+
+    A mirror may lack large files, as tokenizers' tables are; git checks the others out. The pack runs without them.
+    """
+
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", *words], capture_output=True, text=True)
+
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        if git("-C", str(history), "cat-file", "-e", f"{commit}^{{commit}}").returncode:
+            return False
+        git("clone", "--quiet", "--no-checkout", str(history), str(part))
+    except FileNotFoundError as error:
+        raise DevError("git is not installed") from error
+    # no exit status tells whether it was only such files that failed: what is there afterwards does
+    git("-C", str(part), "checkout", "--quiet", "--force", "--detach", commit)
+    at = git("-C", str(part), "rev-parse", "HEAD").stdout.strip()
+    absent = git("-C", str(part), "ls-files", "--deleted").stdout.split("\n")[:-1]
+    if at != commit or not is_host(part) or any(name.endswith(".py") for name in absent):
+        return False
+    if absent:
+        say(f"{history} lacks some files of this commit, which were left out: {', '.join(absent)}")
+    return True
 
 
 # --------------------------------------------------------------------------------------------------------- environment
@@ -258,6 +305,7 @@ def command_lint(_: argparse.Namespace) -> int:
 
 def command_test(arguments: argparse.Namespace) -> int:
     host = find_host()
+    old_host = find_host(OLD_HOST, history=host)
     python = ensure_env(host)
     chromium = ensure_chromium()
     status = lint(python)
@@ -268,7 +316,8 @@ def command_test(arguments: argparse.Namespace) -> int:
     paths = [] if any((ROOT / word.split("::")[0]).exists() for word in extra if not word.startswith("-")) else list(TEST_FOLDERS)
     environment = {
         **os.environ,
-        "COMFYUI_PATH": str(host),
+        HOST.variable: str(host),
+        OLD_HOST.variable: str(old_host),
         "CHROMIUM_PATH": chromium,
         # No test may depend on what a model hub happens to serve.
         "HF_HUB_OFFLINE": "1",

@@ -12,6 +12,7 @@ NODES: list[type[io.ComfyNode]] = [
     loaders.LoadAnimateAnyone,
     reference.EncodeReference,
     pose.EncodePose,
+    extract_pose.LoadPoseDetector,
     extract_pose.ExtractPose,
     clean_pose.CleanPose,
     retarget_pose.RetargetPose,

@@ -1,4 +1,4 @@
-"""Extract Pose: the keypoints of the people in a video."""
+"""Extract Pose: the keypoints of the people in a video; Load Pose Detector keeps its models open from run to run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..animate_core.pose.detector import GET_FILES, PROVIDER_CHOICES, DWPose
+from ..animate_core.pose.detector import GET_FILES, PROVIDER_CHOICES, DWPose, uses_gpu
 from ..animate_core.pose.drawing import STYLES, draw_people
 from ..animate_core.pose.keypoints import BODY, SCORE_THRESHOLD, PoseClip, stack_people
 from ..animate_core.pose.mediapipe_pose import GET_TASK, MediaPipePose
@@ -22,10 +22,11 @@ from ..animate_core.pose.openpose import write_pose
 from ..animate_core.pose.people import PERSON_CHOICES, body_scores, choose_person, follow
 from . import host
 from .reference import to_pixels
-from .sockets import POSE_CATEGORY, PoseKeypointSocket, check_images
+from .sockets import POSE_CATEGORY, PoseDetectorSocket, PoseKeypointSocket, check_images, expect
 
 DWPOSE, MEDIAPIPE = "dwpose", "mediapipe"
 EVERYONE = "everyone"
+NOT_CONNECTED = "(not connected)"  # the host checks what comes over a wire as None
 NO_FILE = "(no .onnx file found)"
 BUNDLED = "(comes with MediaPipe)"
 DETECTOR_FILE, POSE_FILE = "yolox_l.onnx", "dw-ll_ucoco_384.onnx"
@@ -44,6 +45,23 @@ def model_input(name: str, hints: Sequence[str], tooltip: str) -> io.Combo.Input
     return io.Combo.Input(name, options=files or [NO_FILE], default=default, tooltip=tooltip)
 
 
+def model_inputs() -> list[io.Combo.Input]:
+    """DWPose's two files."""
+    return [
+        model_input("detector", ["yolox_l", "yolox"],
+                    f"Finds the people: {DETECTOR_FILE} from {GET_FILES} (Hugging Face), in models/{host.MODEL_FOLDER} or "
+                    "models/detection. Any YOLOX of the same inputs and outputs serves."),
+        model_input("pose_model", ["dw-ll_ucoco_384", "dw-", "ucoco", "pose"],
+                    f"Finds their keypoints: {POSE_FILE} from {GET_FILES} (Hugging Face), in the same folder. Any whole-body model "
+                    "of the same inputs and outputs serves."),
+    ]
+
+
+def device_input(tooltip: str, advanced: bool) -> io.Combo.Input:
+    return io.Combo.Input("device", options=list(PROVIDER_CHOICES), default=PROVIDER_CHOICES[0], advanced=advanced,
+                          tooltip=f"What dwpose computes on. auto: the best that your onnxruntime can use, said in the log. {tooltip}")
+
+
 def missing_files(backend: str, detector: str | None, pose_model: str | None, mediapipe_task: str | None) -> str:
     """Which of the chosen files are not there, and where to get them; empty if all are. What comes over a wire (None) is not known yet."""
     chosen = {"detector": (detector, f"{DETECTOR_FILE} from {GET_FILES} (Hugging Face)"),
@@ -58,6 +76,13 @@ def missing_files(backend: str, detector: str | None, pose_model: str | None, me
 
 def pose_path(name: str) -> str:
     return folder_paths.get_full_path_or_raise(host.POSE_FOLDER, name)
+
+
+def open_dwpose(detector: str, pose_model: str, device: str) -> DWPose:
+    """Opens both models, with room on the GPU made before: onnxruntime takes memory at opening and fails where there is none."""
+    if uses_gpu(device):
+        host.make_room(GPU_MEMORY)
+    return DWPose(pose_path(detector), pose_path(pose_model), device)
 
 
 def frame_ranges(frames: np.ndarray) -> str:
@@ -101,6 +126,40 @@ def report(head: str, person: str, threshold: float, found: np.ndarray, guessed:
     return "\n".join(lines)
 
 
+class LoadPoseDetector(io.ComfyNode):
+    """Holds the open models in its output, which the host's cache keeps for as long as the inputs and the files stay the same."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MarionetteLoadPoseDetector", display_name="Load Pose Detector", category=POSE_CATEGORY,
+            description="Opens DWPose's two files for Extract Pose and keeps them open between runs, which saves opening them for every "
+                        "clip. They hold a GPU's memory meanwhile.",
+            search_aliases=["dwpose", "yolox", "onnx", "pose model", "pose estimation"],
+            inputs=[
+                *model_inputs(),
+                device_input("The models stay on the GPU between runs with the memory that onnxruntime has taken for their work (2 GB are "
+                             "freed for them), and ComfyUI can't unload them for others: on a small GPU choose cpu, or leave this node "
+                             "out. Edit > Unload Models and Execution Cache lets them go.", advanced=False),
+            ],
+            outputs=[PoseDetectorSocket.Output("pose_detector", display_name="POSE_DETECTOR", tooltip="For Extract Pose.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, detector: str | None = None, pose_model: str | None = None) -> bool | str:
+        return missing_files(DWPOSE, detector, pose_model, None) or True
+
+    @classmethod
+    def fingerprint_inputs(cls, detector: str, pose_model: str, **_: Any) -> Any:
+        return host.file_stamp(pose_path(detector), pose_path(pose_model))
+
+    @classmethod
+    def execute(cls, detector: str, pose_model: str, device: str = "auto") -> io.NodeOutput:
+        if wrong := missing_files(DWPOSE, detector, pose_model, None):
+            raise FileNotFoundError(wrong)
+        return io.NodeOutput(open_dwpose(detector, pose_model, device))
+
+
 class ExtractPose(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -115,12 +174,7 @@ class ExtractPose(io.ComfyNode):
                 io.Combo.Input("backend", options=[DWPOSE, MEDIAPIPE], default=DWPOSE,
                                tooltip="dwpose: the best, with the two files below; it needs onnxruntime. mediapipe: quicker on a CPU, if "
                                        "you have installed the package mediapipe."),
-                model_input("detector", ["yolox_l", "yolox"],
-                            f"Finds the people: {DETECTOR_FILE} from {GET_FILES} (Hugging Face), in models/{host.MODEL_FOLDER} or "
-                            "models/detection. Any YOLOX of the same inputs and outputs serves."),
-                model_input("pose_model", ["dw-ll_ucoco_384", "dw-", "ucoco", "pose"],
-                            f"Finds their keypoints: {POSE_FILE} from {GET_FILES} (Hugging Face), in the same folder. Any whole-body model "
-                            "of the same inputs and outputs serves."),
+                *model_inputs(),
                 io.Combo.Input("person", options=[*PERSON_CHOICES, EVERYONE], default=PERSON_CHOICES[0],
                                tooltip="Whose pose is given out. followed: the largest person at the start, then the same one for the "
                                        "whole clip. The others decide frame by frame; best score is what the published code does. "
@@ -128,11 +182,14 @@ class ExtractPose(io.ComfyNode):
                 io.Float.Input("score_threshold", default=SCORE_THRESHOLD, min=0, max=1, step=0.05, advanced=True,
                                tooltip="The report calls a frame doubtful if the person's mean body score is below this. No point is left "
                                        "out for it."),
-                io.Combo.Input("device", options=list(PROVIDER_CHOICES), default=PROVIDER_CHOICES[0], advanced=True,
-                               tooltip="What dwpose computes on. auto: the best that your onnxruntime can use, said in the log."),
+                device_input("The files are opened at every run, and a GPU's memory is given back after it; Load Pose Detector keeps them "
+                             "open.", advanced=True),
                 io.Combo.Input("mediapipe_task", options=[BUNDLED, *pose_files(".task")], default=BUNDLED, advanced=True,
                                tooltip="For mediapipe: a .task file with its models, which releases from 0.10.31 need. Older ones bring "
                                        "theirs."),
+                PoseDetectorSocket.Input("pose_detector", optional=True,
+                                         tooltip="From Load Pose Detector, whose files stay open while only the images change. It takes "
+                                                 "the place of backend, detector, pose_model, device and mediapipe_task."),
             ],
             outputs=[
                 PoseKeypointSocket.Output("pose", display_name="POSE_KEYPOINT",
@@ -144,30 +201,36 @@ class ExtractPose(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, backend: str | None = None, detector: str | None = None, pose_model: str | None = None,
-                        mediapipe_task: str | None = None) -> bool | str:
+                        mediapipe_task: str | None = None, pose_detector: Any = NOT_CONNECTED) -> bool | str:
+        if pose_detector != NOT_CONNECTED:
+            return True  # what comes over a wire is not known yet; it names files of its own
         # with this, the host leaves it to us to say what is wrong with a file's name
         if backend not in (None, DWPOSE, MEDIAPIPE):
             return f"backend: {backend!r} is unknown; there are: {DWPOSE}, {MEDIAPIPE}"
         return missing_files(backend, detector, pose_model, mediapipe_task) or True if backend else True
 
     @classmethod
-    def fingerprint_inputs(cls, backend: str, detector: str, pose_model: str, mediapipe_task: str = BUNDLED, **_: Any) -> Any:
+    def fingerprint_inputs(cls, backend: str, detector: str, pose_model: str, mediapipe_task: str = BUNDLED,
+                           pose_detector: Any = NOT_CONNECTED, **_: Any) -> Any:
+        if pose_detector != NOT_CONNECTED:
+            return ()
         used = [detector, pose_model] if backend == DWPOSE else [mediapipe_task]
         return host.file_stamp(*(pose_path(name) for name in used if name != BUNDLED))
 
     @classmethod
     def execute(cls, images: Tensor, backend: str, detector: str, pose_model: str, person: str, score_threshold: float = SCORE_THRESHOLD,
-                device: str = "auto", mediapipe_task: str = BUNDLED) -> io.NodeOutput:
+                device: str = "auto", mediapipe_task: str = BUNDLED, pose_detector: Any = None) -> io.NodeOutput:
         images = check_images(images, "images")
-        if wrong := missing_files(backend, detector, pose_model, mediapipe_task):
+        if pose_detector is None and (wrong := missing_files(backend, detector, pose_model, mediapipe_task)):
             raise FileNotFoundError(wrong)
         height, width = images.shape[1:3]
-        if backend == DWPOSE:
-            model = DWPose(pose_path(detector), pose_path(pose_model), device)
-            if model.on_gpu:
-                host.make_room(GPU_MEMORY)
-            head = f"DWPose ({model.detector.name} by {model.detector.provider}, {model.pose.name} by {model.pose.provider})"
+        if pose_detector is not None or backend == DWPOSE:
+            if pose_detector is None:
+                model = open_dwpose(detector, pose_model, device)
+            else:
+                model = expect(pose_detector, DWPose, "pose_detector", "Connect Load Pose Detector")
             results = list(by_dwpose(model, images))
+            head = f"DWPose ({model.detector.name} by {model.detector.provider}, {model.pose.name} by {model.pose.provider})"
         else:
             head = "MediaPipe"
             with closing(MediaPipePose(None if mediapipe_task == BUNDLED else pose_path(mediapipe_task))) as landmarker:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -46,7 +48,7 @@ def register_model_folder() -> None:
 
 def register_pose_folder(places: list[str]) -> None:
     """A category for pose models, which are no PyTorch files and so in no other category's list, wherever packs and people keep them."""
-    places = [*places, *(os.path.join(folder_paths.models_dir, name) for name in ("dwpose", "onnx")),
+    places = [*places, *(os.path.join(folder_paths.models_dir, name) for name in ("detection", "dwpose", "onnx")),
               *(os.path.join(path, "comfyui_controlnet_aux", "ckpts") for path in folder_paths.get_folder_paths("custom_nodes"))]
     for place in places:
         folder_paths.add_model_folder_path(POSE_FOLDER, place)
@@ -56,6 +58,12 @@ def register_pose_folder(places: list[str]) -> None:
 def file_stamp(*paths: str) -> tuple[tuple[str, int, int], ...]:
     """Changes when a file does: what a loader's `fingerprint_inputs` returns."""
     return tuple((p, os.stat(p).st_mtime_ns, os.stat(p).st_size) for p in paths if os.path.exists(p))
+
+
+def stays_inside(name: str) -> bool:
+    """Whether a folder's name, joined to another's path, stays below it; hosts before 0.27 have no such check. Links may lead out."""
+    words = name.replace("\\", "/").split("/")
+    return words[0] != "" and ".." not in words and not os.path.splitdrive(name)[0]
 
 
 def load_state_dict(path: str) -> dict[str, Tensor]:
@@ -143,7 +151,12 @@ def check_cancel() -> None:
 
 def clip_vision_from(config: dict[str, Any], weights: dict[str, Tensor]) -> Any:
     """The host's CLIP_VISION of any size from Hugging Face weights."""
-    clip = comfy.clip_vision.ClipVisionModel({**config, "model_type": "clip_vision_model"})
+    # a file, since hosts before 0.23 take no dict
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "config.json")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({**config, "model_type": "clip_vision_model"}, file)
+        clip = comfy.clip_vision.ClipVisionModel(path)
     clip.load_sd(weights)
     return clip
 

@@ -81,7 +81,7 @@ def clip_vision_path(choice: str) -> str:
         return folder_paths.get_full_path_or_raise("clip_vision", choice)
     for base in folder_paths.get_folder_paths("clip_vision"):
         path = os.path.join(base, choice)
-        if folder_paths.is_within_directory(base, path) and os.path.isdir(path):
+        if host.stays_inside(choice) and os.path.isdir(path):
             return path
     raise FileNotFoundError(f"clip_vision: there is no folder {choice} in {', '.join(folder_paths.get_folder_paths('clip_vision'))}")
 

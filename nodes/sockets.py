@@ -18,6 +18,7 @@ ReferenceSocket = io.Custom("REFERENCE")
 PoseSocket = io.Custom("POSE")
 PoseKeypointSocket = io.Custom("POSE_KEYPOINT")  # the host's own
 PoseDataSocket = io.Custom("POSEDATA")  # the WanAnimate preprocessors'
+PoseDetectorSocket = io.Custom("POSE_DETECTOR")  # an open DWPose
 WindowsSocket = io.Custom("WINDOWS")
 
 POSE_CATEGORY = "Marionette/pose"

@@ -189,6 +189,14 @@ def choose_providers(available: Sequence[str], choice: str = "auto") -> list[str
     return [usable[0], CPU] if usable[0] != CPU else [CPU]
 
 
+def uses_gpu(device: str) -> bool:
+    """Whether models of this device open on more than the CPU; nothing is opened to tell.
+
+    device: one of PROVIDER_CHOICES. Raises PoseError for another, without onnxruntime, or if that has no provider.
+    """
+    return choose_providers(import_runtime().get_available_providers(), device)[0] != CPU
+
+
 def shape_text(shape: Sequence[Any]) -> str:
     return f"[{', '.join(str(n) if isinstance(n, int) else '?' for n in shape)}]"
 
@@ -284,7 +292,7 @@ class Model:
             log.info("%s: takes no batch of %d (%s); one by one", self.name, len(pictures), error)
             self.batch = 1
         elif self.session.get_providers()[0] != CPU:
-            log.warning("%s: %s failed (%s); the CPU computes instead", self.name, self.provider, error)
+            log.warning("%s: %s failed (%s); the CPU computes instead until the file is opened anew", self.name, self.provider, error)
             self.providers = [CPU]
             self.session = self.open()
         else:
@@ -307,7 +315,7 @@ def is_pose_model(model: Model) -> bool:
 
 
 class DWPose:
-    """Finds people and their keypoints.
+    """Finds people and their keypoints. Holds two open models, and a GPU's memory for them, until it is let go.
 
     detector_path: YOLOX `[N, 3, H, W]` -> `[N, A, 5 + classes]`. pose_path: SimCC `[N, 3, h, w]` -> `[N, 133, 2w]`, `[N, 133, 2h]`.
     device: one of PROVIDER_CHOICES. Raises PoseError for files that are something else, or without onnxruntime.
@@ -327,10 +335,6 @@ class DWPose:
                                 f"{GET_FILES}")
         self.detector, self.pose = detector, pose
         log.info("DWPose: %s by %s, %s by %s", detector.name, detector.provider, pose.name, pose.provider)
-
-    @property
-    def on_gpu(self) -> bool:
-        return any(model.provider != PROVIDERS[CPU] for model in (self.detector, self.pose))
 
     @property
     def frames_at_once(self) -> int:

@@ -375,6 +375,18 @@ def test_the_best_provider_is_taken(available: list[str], choice: str, wanted: l
     assert detector.choose_providers(available, choice) == wanted
 
 
+def test_whether_a_gpu_computes_is_known_before_anything_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnxruntime
+
+    monkeypatch.delattr(onnxruntime, "InferenceSession")
+    for there, wanted in ((["CUDAExecutionProvider", CPU], True), ([CPU], False)):
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda there=there: there)
+        assert detector.uses_gpu("auto") is wanted
+        assert detector.uses_gpu("cpu") is False
+    with pytest.raises(PoseError, match="device"):
+        detector.uses_gpu("gpu")
+
+
 def test_no_provider_and_no_such_device() -> None:
     with pytest.raises(PoseError, match=r"no provider.*AzureExecutionProvider.*pip install"):
         detector.choose_providers(["AzureExecutionProvider"])

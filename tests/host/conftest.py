@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.host import equipment
-from tests.host.host_server import HostServer
+from tests.host.host_server import HostServer, old_host_path
 
 TOOLS = Path(__file__).parent / "tools_pack" / "marionette_test_tools"
 
@@ -40,4 +40,13 @@ def host(stock: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host
     equipment.write_bad_models(base / "models")
     # classic: what a prompt's outputs cost the cache must not depend on how much memory other programs leave
     with HostServer(base, ["--cache-classic"], packs=[TOOLS]) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def old_host(stock: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostServer]:
+    """The oldest host that the pack states to run in, with the pack and good models."""
+    base = tmp_path_factory.mktemp("old_host")
+    equipment.link_tree(stock, base)
+    with HostServer(base, packs=[TOOLS], checkout=old_host_path()) as server:
         yield server

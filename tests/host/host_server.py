@@ -29,12 +29,17 @@ class HostError(RuntimeError):
     """The host did not start, did not answer, or could not import the pack."""
 
 
-def host_path() -> Path:
-    """The host's checkout; `python dev.py test` sets COMFYUI_PATH."""
-    path = Path(os.environ.get("COMFYUI_PATH") or Path.home() / ".cache" / "marionette" / "ComfyUI")
+def host_path(variable: str = "COMFYUI_PATH", folder: str = "ComfyUI") -> Path:
+    """The host's checkout, the pinned one or another that is kept beside it; `python dev.py test` makes both and sets the variables."""
+    path = Path(os.environ.get(variable) or Path.home() / ".cache" / "marionette" / folder)
     if not (path / "main.py").is_file():
-        raise HostError(f"no ComfyUI at {path}: run `python dev.py test`, or set COMFYUI_PATH")
+        raise HostError(f"no ComfyUI at {path}: run `python dev.py test`, or set {variable}")
     return path
+
+
+def old_host_path() -> Path:
+    """The checkout of the oldest host that the pack states to run in."""
+    return host_path("COMFYUI_OLD_PATH", "ComfyUI-0.18.0")
 
 
 def copy_pack(target: Path) -> None:
@@ -58,12 +63,12 @@ class HostServer:
 
     base: its base directory, made if need be; models put below base/models before a prompt are found by it.
     arguments: further ones for main.py. device: those that choose what it computes on. environment: further variables.
-    packs: folders to lay beside ours.
+    packs: folders to lay beside ours. checkout: which host, by default the pinned one.
     Raises HostError if the host does not come up, or says that a pack failed to import.
     """
 
     def __init__(self, base: Path, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None,
-                 packs: Sequence[Path] = (), device: Sequence[str] = ("--cpu",)) -> None:
+                 packs: Sequence[Path] = (), device: Sequence[str] = ("--cpu",), checkout: Path | None = None) -> None:
         self.base = base
         self.output = base / "output"
         self.input = base / "input"
@@ -77,7 +82,7 @@ class HostServer:
         self.url = f"http://127.0.0.1:{self.port}"
         self.client_id = uuid.uuid4().hex
         self.log_path = base / "host.log"
-        host = host_path()
+        host = checkout or host_path()
         command = [sys.executable, "main.py", *device, "--listen", "127.0.0.1", "--port", str(self.port), "--base-directory", str(base),
                    "--database-url", "sqlite:///:memory:", "--preview-method", "latent2rgb", "--disable-auto-launch",
                    "--disable-api-nodes", *arguments]

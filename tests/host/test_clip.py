@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,6 +129,17 @@ def test_load_animate_anyone_finds_the_files(host: HostServer) -> None:
     graphs.change(graph, sampler={"model": ["all", 0]}, reference={"reference_net": ["all", 1], "clip_vision": ["all", 3]},
                   pose={"pose_guider": ["all", 2]})
     assert torch.equal(host.run(graph).latent(), plain)
+
+
+def test_a_linked_clip_vision_folder_loads(host: HostServer, tmp_path: Path) -> None:
+    """People keep models elsewhere and link to them."""
+    elsewhere, link = tmp_path / "encoder", host.models / "clip_vision" / "linked_clip"
+    shutil.copytree(host.models / "clip_vision" / "small_clip", elsewhere)
+    link.symlink_to(elsewhere, target_is_directory=True)
+    short = {"poses": {"length": 4}, "sampler": {"steps": 1}}
+    linked = host.run(graphs.load("basic", clip_vision={"file": "linked_clip/"}, **short))
+    link.unlink()
+    assert torch.equal(linked.latent(), host.run(graphs.load("basic", **short)).latent())
 
 
 def test_the_hosts_own_clip_vision_output_serves(host: HostServer) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from PIL import Image
 from animate_core.pose.keypoints import BODY, L_ELBOW, NECK, from_wholebody
 from tests.core import onnx_models
 from tests.host import graphs
+from tests.host.conftest import TOOLS
 from tests.host.host_server import HostServer
 from tests.host.result import Graph, Result
 from tests.host.test_absent import SITECUSTOMIZE
@@ -44,8 +47,8 @@ def draw_clip() -> list[np.ndarray]:
     return frames
 
 
-@pytest.fixture(scope="module")
-def ready(host: HostServer) -> Iterator[HostServer]:
+@contextmanager
+def equipped(host: HostServer) -> Iterator[HostServer]:
     """The host with a clip in its input folder and pose models, good and bad, in models/detection and models/animate_anyone."""
     folder = host.models / "detection"
     onnx_models.write_detector(folder / MODELS["detector"], batch=1)
@@ -59,6 +62,20 @@ def ready(host: HostServer) -> Iterator[HostServer]:
         path.unlink()
 
 
+@pytest.fixture(scope="module")
+def ready(host: HostServer) -> Iterator[HostServer]:
+    with equipped(host) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def gpu_claimed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostServer]:
+    """A host with its default cache, whose onnxruntime says that it has a GPU."""
+    with HostServer(tmp_path_factory.mktemp("gpu_claimed"), packs=[TOOLS, TOOLS.parent / "marionette_test_gpu_claim"]) as host:
+        with equipped(host) as server:
+            yield server
+
+
 def extract_graph(**inputs: Any) -> Graph:
     graph: Graph = {}
     graphs.add(graph, "people", "LoadImage", image="people.png")
@@ -69,6 +86,13 @@ def extract_graph(**inputs: Any) -> Graph:
     graphs.add(graph, "preview", "SaveImage", images=["extract", 1], filename_prefix="preview")
     graphs.add(graph, "report", "PreviewAny", source=["extract", 2])
     return graph
+
+
+def kept_graph(**inputs: Any) -> Graph:
+    """The same by Load Pose Detector; Extract Pose's own files are none."""
+    graph = extract_graph(detector="(no .onnx file found)", pose_model="gone.onnx", pose_detector=["load", 0])
+    return graphs.add(graph, "load", "MarionetteLoadPoseDetector", **{
+        "detector": MODELS["detector"], "pose_model": f"pose/{MODELS['pose_model']}", "device": "auto", **inputs})
 
 
 def saved(result: Result) -> Any:
@@ -168,6 +192,55 @@ def test_a_changed_model_file_runs_anew(ready: HostServer) -> None:
     assert ready.run(graph).ran("MarionetteExtractPose")
 
 
+def opened(host: HostServer, graph: Graph, picture: int) -> int:
+    """How many times a run on one picture of the clip opens the two files; what it finds must be right."""
+    Image.fromarray(draw_clip()[picture]).save(host.input / "single.png")
+    graphs.change(graph, people={"image": "single.png"})
+    before = host.log.count("DWPose: ")
+    result = host.run(graph)
+    assert_red(saved(result)[0]["people"], 0, picture)
+    assert result.ran("MarionetteExtractPose")
+    return host.log.count("DWPose: ") - before
+
+
+@pytest.mark.parametrize("which", ["ready", "gpu_claimed", "old_host"])
+def test_the_files_stay_open_while_only_the_images_change(which: str, request: pytest.FixtureRequest) -> None:
+    """With the classic cache, the default one, and on the oldest host; without Load Pose Detector each run opens them."""
+    host = request.getfixturevalue(which)
+    with equipped(host) if which == "old_host" else nullcontext():
+        assert [opened(host, kept_graph(), picture) for picture in (0, 2, 4)] == [1, 0, 0]
+        onnx_models.write_detector(host.models / "detection" / MODELS["detector"], batch="N")
+        assert [opened(host, kept_graph(), picture) for picture in (0, 2)] == [1, 0]
+        assert [opened(host, extract_graph(), picture) for picture in (0, 2)] == [1, 1]
+        assert saved(host.run(kept_graph())) == saved(host.run(extract_graph()))
+
+
+@pytest.mark.parametrize("build", [extract_graph, kept_graph])
+def test_room_is_made_before_the_files_are_opened(gpu_claimed: HostServer, build: Callable[..., Graph]) -> None:
+    """The host may hold the whole GPU, and onnxruntime takes its part at opening. Where the CPU computes, nothing is unloaded."""
+
+    def told(device: str) -> list[str]:
+        gpu_claimed.free()
+        before = len(gpu_claimed.log)
+        assert opened(gpu_claimed, build(device=device), 0) == 1
+        return re.findall("TEST (room for 2048|session by CPU|session by Dml)", gpu_claimed.log[before:])
+
+    assert told("auto") == ["room for 2048", "session by Dml", "session by Dml"]
+    assert told("cpu") == ["session by CPU", "session by CPU"]
+
+
+@pytest.mark.parametrize(("inputs", "words"), [
+    ({"detector": f"pose/{MODELS['pose_model']}", "pose_model": MODELS["detector"]}, ["wrong way round", "is the pose model"]),
+    ({"pose_model": "other.onnx"}, ["pose_model", "other.onnx", "something else", "dw-ll_ucoco_384.onnx"]),
+    ({"detector": "gone.onnx"}, ["MarionetteLoadPoseDetector", "detector", "gone.onnx", "yolox_l.onnx", "yzd-v/DWPose"]),
+    ({"pose_model": "../secret.onnx"}, ["pose_model", "no file"]),
+    ({"device": "tpu"}, ["device", "tpu"]),
+])
+def test_wrong_choices_of_the_loader(ready: HostServer, inputs: dict[str, Any], words: list[str]) -> None:
+    result = refused(ready, kept_graph(**inputs), *words)
+    assert result.status == "invalid" or result.error_node == "MarionetteLoadPoseDetector"
+
+
 @pytest.mark.parametrize(("inputs", "words"), [
     ({"detector": f"pose/{MODELS['pose_model']}", "pose_model": MODELS["detector"]}, ["wrong way round", "is the pose model"]),
     ({"detector": "other.onnx"}, ["detector", "other.onnx", "something else", "yolox_l.onnx"]),
@@ -210,7 +283,7 @@ def test_without_onnxruntime_and_without_files(tmp_path: Path) -> None:
     blocker.mkdir()
     (blocker / "sitecustomize.py").write_text(SITECUSTOMIZE, encoding="utf-8")
     with HostServer(tmp_path / "base", environment={"PYTHONPATH": str(blocker), "ABSENT_PACKAGE": "onnxruntime"},
-                    packs=[Path(__file__).parent / "tools_pack" / "marionette_test_tools"]) as host:
+                    packs=[TOOLS]) as host:
         assert host.object_info("MarionetteExtractPose")["input"]["required"]["detector"][1]["options"] == ["(no .onnx file found)"]
         Image.fromarray(draw_clip()[0]).save(host.input / "people.png")
         onnx_models.write_detector(host.models / "detection" / MODELS["detector"])
