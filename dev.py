@@ -36,7 +36,7 @@ HOST_COMMIT = "783545f689a0af730065994b46b382ae24844c99"
 
 # A set that works together: torchaudio refuses to be imported beside a torch made for another CUDA, and the host imports it.
 TORCH = ("torch==2.14.1", "torchvision==0.29.1", "torchaudio==2.11.0")
-DEV_PACKAGES = ("pytest>=8", "ruff", "mypy", "playwright", "psutil", "onnx")
+DEV_PACKAGES = ("pytest>=8", "ruff", "mypy", "playwright", "psutil", "onnx", "matplotlib")
 REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "training" / "requirements.txt")
 TEST_FOLDERS = ("tests/core", "tests/parity", "tests/training", "tests/host", "tests/browser")
 UNUSED_ENV_DAYS = 14

@@ -156,5 +156,5 @@ def seam_table(lines: list[dict[str, Any]]) -> str:
 def table(results: dict[str, Any]) -> str:
     steps = results["seams"][0]["steps"]
     return "\n\n".join([time_table(results["clips"]),
-                        f"Seams: change from frame to frame by the truth's, at windows' joints over elsewhere ({steps} steps; geometric mean "
-                        "over clips ± standard error; 1: joints do not show):", seam_table(results["seams"])])
+                        f"Seams: change from frame to frame by the truth's, at windows' joints over elsewhere ({steps} steps; "
+                        "geometric mean over clips ± standard error; 1: joints do not show):", seam_table(results["seams"])])

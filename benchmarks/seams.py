@@ -12,8 +12,8 @@ a fixed set of places would then be no joint most of the time, and every place i
 * all steps: each step's joints count alike, that is a place counts among the joints by the share of the steps in which it is one, and
   elsewhere by the rest. For the published windows this is the plain figure. For shifted ones it is fair to the whole run, but evens out:
   where all places are joints equally often it is 1 by its making.
-* last step: the joints of the last step only, over all places that are not. The last step makes the fine detail, nothing smooths its joints,
-  and every place is then on one side or the other. Here shifted windows have no help from their moving.
+* last step: the joints of the last step only, over all places that are not. The last step makes the fine detail and nothing smooths its
+  joints; here shifted windows have no help from their moving.
 
 Each clip gives one ratio; given are their geometric mean and its standard error over clips of several characters, motions and noises.
 """
