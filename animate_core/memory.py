@@ -12,7 +12,7 @@ ROOM = 1.12
 # numbers of a clip's reference, keys and values of all blocks, by position of the latent and channel of the first level
 REFERENCE_NUMBERS = 42
 # the same for the features themselves and a single picture's activations in the ReferenceNet
-REFERENCE_PASS_NUMBERS = 66
+REFERENCE_PASS_NUMBERS = 24
 # channels in and out of the guider's widest layer, its copy for the kernel included
 POSE_NUMBERS = 52
 

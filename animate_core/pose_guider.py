@@ -1,4 +1,4 @@
-"""Pose Guider: a small convolutional network from the skeleton picture to features at the latent's size (method.md F)."""
+"""Pose Guider: a small convolutional network from the skeleton picture to features at the latent's size (docs/method.md F)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .blocks import silu
 
 
 class PoseGuider(nn.Module):
@@ -34,7 +35,7 @@ class PoseGuider(nn.Module):
         """RGB in [0, 1] `[F, 3, H, W]` -> features `[F, out_channels, H / 8, W / 8]`."""
         if images.device.type == "cpu":
             images = images.contiguous(memory_format=torch.channels_last)
-        h = F.silu(self.conv_in(images))
+        h = silu(self.conv_in(images))
         for block in self.blocks:
-            h = F.silu(block(h))
+            h = silu(block(h))
         return self.conv_out(h)

@@ -1,1 +1,1 @@
-"""Speed and memory of one denoising step, beside the published way of computing it (`python -m benchmarks`)."""
+"""Speed, memory and quality, measured: `python -m benchmarks`, and `python -m benchmarks.page` for the page in docs/."""

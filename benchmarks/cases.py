@@ -75,6 +75,18 @@ class Inputs:
     timestep: Tensor
 
 
+def feature_shapes(unet: UNet, height: int, width: int) -> dict[str, tuple[int, int]]:
+    """(tokens, channels) of the reference's features by block path, for latents of height x width."""
+    last = len(unet.config.block_out_channels) - 1
+    shapes = {}
+    for block in unet.spatial_blocks():
+        stage, number = block.path.split(".")[:2]
+        level = {"down_blocks": int(number), "up_blocks": last - int(number)}[stage] if stage != "mid_block" else last
+        tokens = math.ceil(height / 2**level) * math.ceil(width / 2**level)
+        shapes[block.path] = (tokens, block.norm1.normalized_shape[0])
+    return shapes
+
+
 def make_inputs(case: Case, unet: UNet) -> Inputs:
     generator = torch.Generator().manual_seed(1)
 
@@ -82,14 +94,7 @@ def make_inputs(case: Case, unet: UNet) -> Inputs:
         return torch.randn(*shape, generator=generator).to(DTYPES[case.dtype])
 
     height, width = case.height // 8, case.width // 8
-    widths = unet.config.block_out_channels
-    features = {}
-    for block in unet.spatial_blocks():
-        channels = block.norm1.normalized_shape[0]
-        # the deepest level has the mid block only, and maybe the width of the one above it
-        level = len(widths) - 1 if block.path.startswith("mid") else widths.index(channels)
-        tokens = math.ceil(height / 2**level) * math.ceil(width / 2**level)
-        features[block.path] = normal(1, tokens, channels)
+    features = {path: normal(1, *shape) for path, shape in feature_shapes(unet, height, width).items()}
     return Inputs(
         latents=normal(case.frames, unet.config.in_channels, height, width),
         pose=0.5 * normal(case.frames, unet.config.block_out_channels[0], height, width),

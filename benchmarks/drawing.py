@@ -1,4 +1,4 @@
-"""`python -m benchmarks.drawing [--frames N]`: drawing skeletons, pixel-exact, beside the plain way with Pillow's shapes.
+"""Drawing skeletons, pixel-exact, beside the plain way with Pillow's shapes.
 
 One person with hands and face, 512x768. Frames per second of one core: processor time, which other programs on the machine disturb least;
 the best of the rounds, which take turns. Pillow's pictures are near, but not the reference's.
@@ -6,10 +6,10 @@ the best of the rounds, which take turns. Pillow's pictures are near, but not th
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -19,7 +19,13 @@ from animate_core.demo.motion import keypoints, make_moves
 from animate_core.pose.drawing import COLOURS, FINGER_COLOURS, FINGERS, STYLES, DrawStyle, draw_people
 from animate_core.pose.keypoints import BODY, FACE, L_WRIST, LEFT_HAND, LIMBS, NOSE, NUM_POINTS, R_WRIST, RIGHT_HAND, Array
 
+from .common import Options, markdown
+
+name = "drawing"
+title = "Drawing skeletons"
+
 WIDTH, HEIGHT = 512, 768
+FRAMES, ROUNDS = 48, 7
 
 
 def dancer(frames: int) -> Array:
@@ -82,32 +88,23 @@ def seconds_per_frame(way: Callable[[Array, int, int, DrawStyle], Array], clip: 
     return (time.process_time() - start) / len(clip)
 
 
-def table(frames: int, rounds: int) -> str:
-    clip = dancer(frames)
-    lines = ["| style | way | ms a frame | frames/s | pixels that differ |", "|---|---|---|---|---|"]
-    for name, style in STYLES.items():
+def run(options: Options) -> dict[str, Any]:
+    """milliseconds of a frame and share of pixels that differ from ours, by style and way."""
+    clip = dancer(4 if options.quick else FRAMES)
+    lines = []
+    for style_name, style in STYLES.items():
         times: dict[str, list[float]] = {way: [] for way in WAYS}
-        for _ in range(rounds):
+        for _ in range(options.rounds or (1 if options.quick else ROUNDS)):
             for way, draw in WAYS.items():
                 times[way].append(seconds_per_frame(draw, clip, style))
         exact = draw_people(clip[0], WIDTH, HEIGHT, style)
         for way, draw in WAYS.items():
-            best = min(times[way])
-            share = (draw(clip[0], WIDTH, HEIGHT, style) != exact).any(-1).mean()
-            lines.append(f"| {name} | {way} | {1000 * best:.2f} | {1 / best:.0f} | {100 * share:.2f} % |")
-    return "\n".join(lines)
+            share = float((draw(clip[0], WIDTH, HEIGHT, style) != exact).any(-1).mean())
+            lines.append({"style": style_name, "way": way, "milliseconds": 1000 * min(times[way]), "differing": share})
+    return {"lines": lines}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.drawing", description=__doc__)
-    parser.add_argument("--frames", type=int, default=48, help="frames of the clip (default 48)")
-    parser.add_argument("--rounds", type=int, default=7, help="timed runs of each way (default 7)")
-    args = parser.parse_args()
-    if args.frames < 1 or args.rounds < 1:
-        parser.error("at least one frame and one round")
-    print(f"{WIDTH}x{HEIGHT}, one person with hands and face, one core")
-    print(table(args.frames, args.rounds))
-
-
-if __name__ == "__main__":
-    main()
+def table(results: dict[str, Any]) -> str:
+    return markdown(["style", "way", "ms a frame", "frames/s", "pixels that differ"],
+                    [[r["style"], r["way"], f"{r['milliseconds']:.2f}", f"{1000 / r['milliseconds']:.0f}", f"{r['differing']:.2%}"]
+                     for r in results["lines"]])

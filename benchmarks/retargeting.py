@@ -1,4 +1,4 @@
-"""`python -m benchmarks.retargeting [--pairs N]`: retargeting against the truth that procedural characters know.
+"""Retargeting against the truth that procedural characters know.
 
 A driver A moves; B is the reference, of other proportions, at another place, of another height, on another canvas, in one frame at ease.
 The clip of A retargeted to B is compared with B's own keypoints under the same moves. Characters are from the held-out seeds.
@@ -10,9 +10,9 @@ pose_align takes its scales from the first frame that shows somebody; `best fram
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +23,13 @@ from animate_core.pose.cleaning import clean
 from animate_core.pose.keypoints import BODY, Array, PoseClip, body_clip
 from animate_core.pose.retargeting import RetargetSettings, retarget
 
+from .common import Options, markdown
+
+name = "retargeting"
+title = "Retargeting against the truth"
+
 FRAMES = 32
+PAIRS = 240  # each motion 40 times
 FIRST = 1000  # the table's pairs begin here; those before were looked at while the code was written
 JITTER, JITTER_HEIGHT, MISSING, EMPTY = 2.0, 768, 0.1, 0.05
 DRIVER_CANVASES = ((512, 768), (1024, 768), (1080, 1920))
@@ -120,20 +126,14 @@ def conditions(indices: range) -> dict[str, list[Pair]]:
             "noisy driver and reference": [noisy(pair, i) for i, pair in pairs.items()]}
 
 
-def table(indices: range) -> str:
-    lines = ["| input | way | mean error | median | worst pair | points there |", "|---|---|---|---|---|---|"]
-    for condition, pairs in conditions(indices).items():
-        for name, way in WAYS.items():
-            s = score(way, pairs)
-            lines.append(f"| {condition} | {name} | {s.mean:.2f} % | {s.median:.2f} % | {s.worst:.2f} % | {100 * s.share:.0f} % |")
-    return "\n".join(lines)
+def run(options: Options) -> dict[str, Any]:
+    """Scores by input and way."""
+    pairs = range(FIRST, FIRST + (6 if options.quick else PAIRS))
+    return {"lines": [{"input": condition, "way": way, **asdict(score(run_way, of))}
+                      for condition, of in conditions(pairs).items() for way, run_way in WAYS.items()]}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.retargeting", description=__doc__)
-    parser.add_argument("--pairs", type=int, default=240, help="pairs of driver and reference (default 240: each motion 40 times)")
-    print(table(range(FIRST, FIRST + parser.parse_args().pairs)))
-
-
-if __name__ == "__main__":
-    main()
+def table(results: dict[str, Any]) -> str:
+    return markdown(["input", "way", "mean error", "median", "worst pair", "points there"],
+                    [[r["input"], r["way"], *(f"{r[figure]:.2f} %" for figure in ("mean", "median", "worst")), f"{100 * r['share']:.0f} %"]
+                     for r in results["lines"]])
