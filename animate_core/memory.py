@@ -14,7 +14,7 @@ REFERENCE_NUMBERS = 42
 # the same for the features themselves and a single picture's activations in the ReferenceNet
 REFERENCE_PASS_NUMBERS = 24
 # channels in and out of the guider's widest layer, its copy for the kernel included
-POSE_NUMBERS = 52
+POSE_NUMBERS = 38
 
 
 def step_bytes(width: int, height: int, frames: int, clips: int, itemsize: int, channels: int = 320) -> int:

@@ -79,6 +79,9 @@ class TimestepEmbedding(nn.Module):
         return self.linear_2(F.silu(self.linear_1(x)))
 
 
+Layer = tuple[ResnetBlock, SpatialTransformer | None, MotionModule | None]
+
+
 class Stage(nn.Module):
     """One level of the UNet: layers of residual block, spatial transformer and motion module, the latter two where the level has them."""
 
@@ -102,8 +105,8 @@ class Stage(nn.Module):
         self.downsamplers = nn.ModuleList()
         self.upsamplers = nn.ModuleList()
 
-    def layers(self) -> Iterator[tuple[ResnetBlock, SpatialTransformer | None, MotionModule | None]]:
-        yield from zip_longest(self.resnets, self.attentions, self.motion_modules)
+    def layers(self) -> list[Layer]:
+        return list(zip_longest(self.resnets, self.attentions, self.motion_modules))
 
 
 class UNet(nn.Module):
@@ -226,8 +229,10 @@ class UNet(nn.Module):
                 yield lambda h, run, downsample=downsample: downsample(h)
 
     def body(self, h: Tensor, run: Run, deep: DeepFeatures | None = None) -> Tensor:
-        output_layers = [(layer, stage.upsamplers if layer is layers[-1] else ())
-                         for stage in cast(Iterable[Stage], self.up_blocks) for layers in [list(stage.layers())] for layer in layers]
+        output_layers: list[tuple[Layer, Sequence[nn.Module]]] = []
+        for stage in cast(Iterable[Stage], self.up_blocks):
+            *layers, last = stage.layers()
+            output_layers += [*((layer, ()) for layer in layers), (last, list(stage.upsamplers))]
         # the output layers from here on run in every pass
         shallow = len(output_layers) - (deep.layers if deep is not None else 0)
         cached = deep is not None and deep.value is not None
