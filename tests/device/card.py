@@ -203,14 +203,18 @@ class CardMode(TorchFunctionMode):
                 CardTensor.traffic.note(SYNC)
                 with torch._C.DisableTorchFunction():
                     return func(first.inner, *args[1:], **kwargs)
+        if func == Tensor.data.__set__ and any(isinstance(t, CardTensor) for t in args):  # type: ignore[attr-defined]
+            # a weight is moved in place, which here is another kind of tensor
+            torch.utils.swap_tensors(first, torch.nn.Parameter(args[1], requires_grad=False))
+            return None
         if func in (Tensor.__getitem__, Tensor.__setitem__) and any(isinstance(t, CardTensor) for t in tree_leaves(args)):
             return indexed(func, *args)
         device = kwargs.get("device")
-        if on_card(device) and not any(isinstance(t, CardTensor) for t in tree_leaves((args, kwargs))):
-            made = func(*args, **{**kwargs, "device": "cpu"})
-            return tree_map(lambda t: CardTensor(t, whole_device(device)) if isinstance(t, Tensor) else t, made)
         if func is torch.as_tensor and isinstance(first, Tensor):
             return first.to(device=device, dtype=kwargs.get("dtype"))
+        if on_card(device):
+            made = func(*tree_map(numbers, args), **{**tree_map(numbers, kwargs), "device": "cpu"})
+            return tree_map(lambda t: CardTensor(t, whole_device(device)) if isinstance(t, Tensor) else t, made)
         return func(*args, **kwargs)
 
 

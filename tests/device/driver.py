@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import mmap
+import os
+import platform
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -48,8 +51,9 @@ class Driver:
         if self.kind == "cuda":
             self.install_cuda()
         elif self.kind == "mps":
-            torch.backends.mps.is_available = lambda: True  # type: ignore[assignment]
+            torch.backends.mps.is_available = functools.lru_cache(lambda: True)
             torch.mps.empty_cache = lambda: None
+            platform.mac_ver = lambda *args: ("15.5", ("", "", ""), "arm64")
 
     def install_cuda(self) -> None:
         """Two cards of the kind that 8 to 12 GB are common for."""
@@ -112,6 +116,7 @@ class PlainPages:
 
     def __init__(self, size: float, device: int) -> None:
         self.offset = 0
+        self.signature = 1  # changes when what was on the card is gone
         self.pages: dict[int, Tensor] = {}
 
     def alloc(self, size: int) -> tuple[PlainPages, int, int]:
@@ -127,10 +132,8 @@ class PlainPages:
     def free_memory(self, size: float) -> int:
         freed = self.loaded_size()
         self.pages.clear()
-        self.offset_signature += 1
+        self.signature += 1
         return freed
-
-    offset_signature = 1  # changes when what was on the card is gone
 
 
 def install_paging() -> None:
@@ -141,7 +144,7 @@ def install_paging() -> None:
     import comfy_aimdo.torch
 
     def fault(place: tuple[PlainPages, int, int]) -> int | None:
-        return place[0].offset_signature if PlainPages.resident else None
+        return place[0].signature if PlainPages.resident else None
 
     def tensor(place: tuple[PlainPages, int, int], device: torch.device) -> Tensor:
         pages, offset, size = place
@@ -150,8 +153,6 @@ def install_paging() -> None:
         return pages.pages[offset]
 
     def read(file: int, offset: int, size: int, stream: int, target: int, device: int, mark_cold: bool = True) -> None:
-        import os
-
         ctypes.memmove(target, os.pread(file, size, offset), size)
 
     modules = {

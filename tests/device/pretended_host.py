@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from tests.device import card
 from tests.device.driver import GIB, Driver, PlainPages, install_paging
@@ -142,9 +144,10 @@ class PretendedHost:
 
     def left_on_card(self) -> int:
         """Pieces of the card's memory that are held and are no weights of a model that the host keeps there."""
-        kept = [t for loaded in self.mm.current_loaded_models if loaded.model is not None
-                for t in (*loaded.model.model.parameters(), *loaded.model.model.buffers())]
-        pages = [page for thing in card.gc.get_objects() if type(thing) is PlainPages for page in thing.pages.values()]
+        modules = [module for loaded in self.mm.current_loaded_models if loaded.model is not None for module in loaded.model.model.modules()]
+        # a module's own dictionary too: DynamicVRAM keeps its view of a page there
+        kept = [value for module in modules for value in tree_leaves([module._parameters, module._buffers, list(vars(module).values())])]
+        pages = [page for thing in gc.get_objects() if type(thing) is PlainPages for page in thing.pages.values()]
         return len(card.storages(card.live()) - card.storages([*kept, *pages]))
 
     # --------------------------------------------------------------------------------------------------------- graphs
