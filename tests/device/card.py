@@ -207,6 +207,8 @@ class CardMode(TorchFunctionMode):
             # a weight is moved in place, which here is another kind of tensor
             torch.utils.swap_tensors(first, torch.nn.Parameter(args[1], requires_grad=False))
             return None
+        if func is Tensor.copy_ and any(isinstance(t, CardTensor) for t in args[:2]):
+            return copy_into(args[0], args[1])  # here already, since the binding asks a device for its driver
         if func in (Tensor.__getitem__, Tensor.__setitem__) and any(isinstance(t, CardTensor) for t in tree_leaves(args)):
             return indexed(func, *args)
         device = kwargs.get("device")
@@ -294,7 +296,7 @@ def indexed(func: Any, x: Tensor, index: Any, value: Any = None) -> Any:
         return None
 
 
-def storages(tensors: Sequence[Tensor]) -> set[int]:
+def storages(tensors: Sequence[Any]) -> set[int]:
     """The memory that tensors on the card lie in, each piece once."""
     return {t.inner.untyped_storage().data_ptr() for t in tensors if isinstance(t, CardTensor)}
 

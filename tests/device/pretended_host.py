@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from tests.device import card
 from tests.device.driver import GIB, Driver, PlainPages, install_paging
@@ -92,6 +91,7 @@ class PretendedHost:
         import comfy.model_patcher
         import execution
         import folder_paths
+
         import nodes
 
         for name in ("output", "temp", "input", "user"):
@@ -144,11 +144,14 @@ class PretendedHost:
 
     def left_on_card(self) -> int:
         """Pieces of the card's memory that are held and are no weights of a model that the host keeps there."""
-        modules = [module for loaded in self.mm.current_loaded_models if loaded.model is not None for module in loaded.model.model.modules()]
-        # a module's own dictionary too: DynamicVRAM keeps its view of a page there
-        kept = [value for module in modules for value in tree_leaves([module._parameters, module._buffers, list(vars(module).values())])]
-        pages = [page for thing in gc.get_objects() if type(thing) is PlainPages for page in thing.pages.values()]
-        return len(card.storages(card.live()) - card.storages([*kept, *pages]))
+        loaded = [each.model.model for each in self.mm.current_loaded_models if each.model is not None]
+        kept: list[Any] = [weight for model in loaded for weight in (*model.parameters(), *model.buffers())]
+        for thing in gc.get_objects():
+            if type(thing) is PlainPages:
+                kept += thing.pages.values()
+            elif issubclass(type(thing), torch.nn.Module) and "_v" in vars(thing):
+                kept += vars(thing).values()  # the host's views of pages, which the paging library may have given away since
+        return len(card.storages(card.live()) - card.storages(kept))
 
     # --------------------------------------------------------------------------------------------------------- graphs
 
@@ -201,7 +204,8 @@ class PretendedHost:
         """Reference and pose of the test picture and clip, through the pack's own encoders."""
         size = {"width": width, "height": height}
         graph = graphs.load("basic", reference=size, pose=size, poses={"length": frames},
-                            reference_net={"file": f"{files}/reference_unet.safetensors"}, pose_guider={"file": f"{files}/pose_guider.safetensors"})
+                            reference_net={"file": f"{files}/reference_unet.safetensors"},
+                            pose_guider={"file": f"{files}/pose_guider.safetensors"})
         for node in ("sampler", "decode", "save", "frames", "model"):
             del graph[node]
         for name in ("reference", "pose"):
@@ -217,7 +221,8 @@ class PretendedHost:
         """Latents by Multi-Frame Sampler, with noise drawn as KSampler draws it."""
         options = {"noise": "ComfyUI", **options}
         with torch.inference_mode(), self.mode:
-            latent = self.node("MarionetteMultiFrameSampler", model, reference, pose, seed, steps, cfg, scheduler, windows=windows, **options)
+            latent = self.node("MarionetteMultiFrameSampler", model, reference, pose, seed, steps, cfg, scheduler, windows=windows,
+                               **options)
         return latent["samples"]
 
     def conditioning(self, model: Any, reference: Any, pose: Any, windows: Any = None, frames: int = 0) -> SimpleNamespace:
@@ -226,14 +231,15 @@ class PretendedHost:
             values = self.node_outputs("MarionetteAnimateConditioning", model, reference, pose, frames, windows)
         return SimpleNamespace(**dict(zip(("model", "positive", "negative", "latent"), values, strict=True)))
 
-    def k_sample(self, about: SimpleNamespace, *, model: Any = None, steps: int = 4, cfg: float = 3.5, sampler: str = "euler", seed: int = 0) -> Tensor:
+    def k_sample(self, about: SimpleNamespace, *, model: Any = None, steps: int = 4, cfg: float = 3.5, sampler: str = "euler",
+                 seed: int = 0) -> Tensor:
         """Latents by the host's sampler at the sigmas of Animate Sigmas, as SamplerCustomAdvanced runs them."""
         chosen = about.model if model is None else model
         with torch.inference_mode(), self.mode:
             guider = self.node("CFGGuider", chosen, about.positive, about.negative, cfg)
             sigmas = self.node("MarionetteAnimateSigmas", chosen, steps)
-            latent = self.node("SamplerCustomAdvanced", self.node("RandomNoise", seed), guider, self.node("KSamplerSelect", sampler), sigmas,
-                               about.latent)
+            method, noise = self.node("KSamplerSelect", sampler), self.node("RandomNoise", seed)
+            latent = self.node("SamplerCustomAdvanced", noise, guider, method, sigmas, about.latent)
         return latent["samples"]
 
 
