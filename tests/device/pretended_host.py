@@ -137,6 +137,10 @@ class PretendedHost:
         finally:
             PlainPages.resident = True
 
+    def exact(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, networks are loaded in fp32, so that a card and a CPU give the same numbers."""
+        return self.flags(force_fp32=True, fp32_vae=True)
+
     def forget(self) -> None:
         """Takes every model off the card."""
         self.mm.free_memory(1e30, self.mm.get_torch_device())
@@ -188,11 +192,14 @@ class PretendedHost:
         return self.node_outputs(class_type, *args, **inputs)[0]
 
     def node_outputs(self, class_type: str, *args: Any, **inputs: Any) -> tuple[Any, ...]:
+        """All of its outputs."""
         made = self.nodes.NODE_CLASS_MAPPINGS[class_type]
-        function = getattr(made, "execute", None)
-        if hasattr(made, "GET_SCHEMA") and function is not None:
-            return tuple(function(*args, **inputs).result)
-        return tuple(getattr(made(), made.FUNCTION)(*args, **inputs))
+        if hasattr(made, "GET_SCHEMA"):
+            # the executor hands over a copy that the node may write its hidden inputs to
+            answer = made.PREPARE_CLASS_CLONE(None).execute(*args, **inputs) if hasattr(made, "PREPARE_CLASS_CLONE") else None
+            return tuple(getattr(answer, "result", answer) or ())
+        answer = getattr(made(), made.FUNCTION)(*args, **inputs)
+        return tuple(answer) if isinstance(answer, (tuple, list)) else ()
 
     def model(self, files: str = "small", weight_dtype: str = "auto", **options: Any) -> Any:
         """The MODEL of models/animate_anyone/FILES."""
