@@ -1,23 +1,24 @@
 """What the host's nodes that change a MODEL, or a CONDITIONING, do to an Animate Anyone MODEL: the table that tests and docs share.
 
-An outcome is what must happen: "equal" to the run without the node, "changes" the result, "near" it with fewer rows computed,
-"warns:TEXT" changes nothing and says so once in the log, "refused:TEXT" raises with TEXT in the message. Two joined by "|": either.
+An outcome is what must happen: "equal" to the run without the node, "changes" the result, "near" it with fewer rows computed, "fewer"
+rows computed at a price that is the node's own, "equals:NODE" the result of another one, "warns:TEXT" changes nothing and says so once in the log, "refused:TEXT" raises with TEXT in the message. Two joined by "|": either.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-CHANGES, EQUAL, NEAR, ABSENT = "changes", "equal", "near", "-"
+CHANGES, EQUAL, NEAR, FEWER, ABSENT = "changes", "equal", "near", "fewer", "-"
+BOTH = ("one", "several")
 
 
 @dataclass(frozen=True)
 class Node:
     """A node on the way from the loader to the sampler, with its widgets, and its outcome in each path.
 
-    several: outcomes with a clip in several windows (k_sampler, multi_frame) where they differ. note: for the docs.
+    several: outcomes with a clip in several windows (k_sampler, multi_frame) where they differ. note: for the docs. windows: what is tried.
     """
 
     label: str
@@ -27,15 +28,15 @@ class Node:
     multi_frame: str
     several: tuple[str, str] | None = None
     note: str = ""
-    options: dict[str, Any] = field(default_factory=dict)
+    windows: tuple[str, ...] = BOTH
 
     def cases(self) -> Iterator[tuple[str, str, str]]:
         """(path, windows, outcome) of each run."""
-        for path, one, many in zip(("k_sampler", "multi_frame"), (self.k_sampler, self.multi_frame), self.several or (self.k_sampler, self.multi_frame),
-                                   strict=True):
-            if one != ABSENT:
-                yield path, "one", one
-                yield path, "several", many
+        ones = (self.k_sampler, self.multi_frame)
+        for path, one, many in zip(("k_sampler", "multi_frame"), ones, self.several or ones, strict=True):
+            for windows, outcome in zip(BOTH, (one, many), strict=True):
+                if outcome != ABSENT and windows in self.windows:
+                    yield path, windows, outcome
 
 
 def served_or_refused(name: str) -> str:
@@ -43,8 +44,7 @@ def served_or_refused(name: str) -> str:
     return f"{CHANGES}|refused:{name}"
 
 
-# names of the nodes' own functions in the class's place: these have no node that sets them alone
-FUNCTIONS = ("middle_patch", "attn2_replace", "function_wrapper", "hooks", "hooks_attn2", "control")
+# A class_type in small letters is no node but a function of scenarios_patches.py: no single node sets these.
 
 NODES = (
     # the guidance
@@ -61,8 +61,8 @@ NODES = (
     Node("Self-Attention Guidance", "SelfAttentionGuidance", (0.5, 2.0), served_or_refused("Self-Attention Guidance"),
          served_or_refused("Self-Attention Guidance"), several=("refused:Self-Attention Guidance", "refused:Self-Attention Guidance")),
     # answers kept from an earlier step
-    Node("EasyCache", "EasyCache", (5.0, 0.0, 0.95, False), NEAR, NEAR),
-    Node("LazyCache", "LazyCache", (5.0, 0.0, 0.95, False), NEAR, NEAR),
+    Node("EasyCache", "EasyCache", (1.0, 0.3, 0.95, False), NEAR, NEAR),
+    Node("LazyCache", "LazyCache", (1.0, 0.3, 0.95, False), FEWER, FEWER),
     # the blocks
     Node("FreeU", "FreeU", (1.1, 1.2, 0.9, 0.2), served_or_refused("FreeU"), served_or_refused("FreeU")),
     Node("FreeU_V2", "FreeU_V2", (1.3, 1.4, 0.9, 0.2), served_or_refused("FreeU"), served_or_refused("FreeU")),
@@ -87,14 +87,15 @@ NODES = (
     # the weights
     Node("UNetSelfAttentionMultiply", "UNetSelfAttentionMultiply", (1.0, 1.0, 1.2, 1.0), CHANGES, CHANGES),
     Node("UNetCrossAttentionMultiply", "UNetCrossAttentionMultiply", (1.0, 1.0, 1.2, 1.0), CHANGES, CHANGES),
-    Node("UNetTemporalAttentionMultiply", "UNetTemporalAttentionMultiply", (1.2, 1.0, 1.0, 1.0), CHANGES, CHANGES),
+    Node("UNetTemporalAttentionMultiply, structural", "UNetTemporalAttentionMultiply", (1.2, 1.0, 1.0, 1.0), CHANGES, CHANGES),
+    Node("UNetTemporalAttentionMultiply, temporal", "UNetTemporalAttentionMultiply", (1.0, 1.2, 1.0, 1.2), EQUAL, EQUAL,
+         note="it looks for the temporal layers of other video models, and motion modules have none of these names"),
     Node("LoraLoaderModelOnly", "LoraLoaderModelOnly", ("small_lora.safetensors", 1.0), CHANGES, CHANGES),
     Node("LoRA hook on the conditioning", "hooks", (), "equals:LoraLoaderModelOnly", ABSENT),
     Node("LoRA hook, attn2 alone", "hooks_attn2", (), "equals:LoraLoaderModelOnly", ABSENT),
     # how it runs
     Node("ModelComputeDtype bf16", "ModelComputeDtype", ("bf16",), CHANGES, CHANGES),
-    Node("ModelAttentionBackend", "ModelAttentionBackend", ("pytorch",), EQUAL, EQUAL),
-    Node("TorchCompileModel", "TorchCompileModel", ("eager",), EQUAL, EQUAL),
+    Node("TorchCompileModel", "TorchCompileModel", ("eager",), EQUAL, EQUAL, windows=("several",)),
     Node("Context Windows", "ContextWindowsManual", (4, 2, "standard_uniform", 1, False, "pyramid", 0, False), CHANGES,
          "refused:Context Windows"),
     Node("a model function wrapper", "function_wrapper", (), CHANGES, "changes|refused:wrapper"),
@@ -104,7 +105,7 @@ NODES = (
 
 def markdown() -> str:
     """The table for the docs."""
-    words = {CHANGES: "works", EQUAL: "works, same result", NEAR: "works, fewer computations", ABSENT: "not possible"}
+    words = {CHANGES: "works", EQUAL: "works, same result", NEAR: "works, fewer computations", FEWER: "works, fewer computations", ABSENT: "not possible"}
 
     def said(outcome: str) -> str:
         first = outcome.split("|")[0]

@@ -30,7 +30,7 @@ from tests.device import card  # noqa: E402
 from tests.device.pretended_host import GraphError, PretendedHost, warnings_logged  # noqa: E402
 
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
-    "cpu": {"kind": "cpu"},
+    "cpu": {"kind": "cpu", "arguments": ("--use-pytorch-cross-attention",)},  # as on the cards
     "cuda": {"kind": "cuda"},
     "dynamic": {"kind": "cuda", "dynamic": True},
     "mps": {"kind": "mps"},
@@ -68,6 +68,7 @@ class Bench:
 
     def __init__(self, host: PretendedHost) -> None:
         self.host = host
+        self.known: dict[Any, Any] = {}  # what scenarios share
 
     @cached_property
     def pieces(self) -> tuple[Any, Any]:

@@ -179,3 +179,29 @@ def previewed(bench: Bench, path: str) -> dict[str, Any]:
 
 for _path in ("multi_frame", "k_sample"):
     scenario(f"preview/{_path}", "cuda")(partial(previewed, path=_path))
+
+
+@scenario("card/rules", "cuda", "mps")
+def rules(bench: Bench) -> dict[str, Any]:
+    """The pretended card itself: what it refuses, and what it counts."""
+    device = bench.host.mm.get_torch_device()
+    x, y = torch.ones(3, device=device), torch.ones(3)
+    refused = {}
+    trials: dict[str, Any] = {
+        "mixed": lambda: x + y,
+        "numpy": lambda: x.numpy(),
+        "float64": lambda: x.to(torch.float64),
+        "index": lambda: y[torch.tensor([0], device=device)],
+    }
+    for name, trial in trials.items():
+        try:
+            trial()
+        except (RuntimeError, TypeError) as error:
+            refused[name] = str(error)
+    with counted() as traffic:
+        moved = float((x + y.to(device)).sum())
+        listed = x[[0, 1]].cpu()
+    kinds: Counter[str] = Counter()
+    for event, count in traffic.count.items():
+        kinds[event.kind] += count
+    return {"refused": refused, "sum": moved, "listed": listed.tolist(), "kinds": dict(kinds), "view": str(x.view(1, 3).device)}

@@ -15,8 +15,6 @@ ATTENTIONS = {
     "spatial, head width 40": (8, 40, 256, 2),
     "spatial, head width 80": (8, 80, 256, 2),
     "spatial, head width 160": (8, 160, 64, 2),
-    "temporal, head width 40": (8, 40, 24, 64),
-    "temporal, head width 80": (8, 80, 24, 64),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -37,33 +38,35 @@ def patched(bench: Bench, node: Node) -> Any:
         model = base.clone()
         model.set_model_unet_function_wrapper(lambda apply, call: 0.9 * apply(call["input"], call["timestep"], **call["c"]))
         return model
-    return bench.host.node(node.class_type, base, *node.inputs, **node.options)
+    return bench.host.node(node.class_type, base, *node.inputs)
 
 
 def sampled(bench: Bench, path: str, model: Any, windows: Any, steps: int) -> Tensor:
     return bench.k_sample(model, windows, steps=steps) if path == "k_sampler" else bench.multi_frame(model, windows=windows, steps=steps)
 
 
-def plain(bench: Bench, path: str, many: bool, steps: int, known: dict[tuple[str, bool, int], tuple[Tensor, int]] = {}) -> tuple[Tensor, int]:  # noqa: B006
-    """The run without the node, and its rows; computed once in this process."""
+def plain(bench: Bench, path: str, many: bool, steps: int) -> tuple[Tensor, int]:
+    """The run without the node, and its rows; computed once."""
     key = (path, many, steps)
-    if key not in known:
+    if key not in bench.known:
         with bench.rows(bench.exact_model) as rows:
             samples = sampled(bench, path, bench.exact_model, bench.several() if many else None, steps)
-        known[key] = samples, rows.count
-    return known[key]
+        bench.known[key] = samples, rows.count
+    return bench.known[key]
 
 
 def outcome(bench: Bench, node: Node, path: str, many: bool) -> tuple[dict[str, Any], Tensor | None]:
     """How far the result is from the run without the node, how many rows ran, what was logged; or the refusal."""
     steps = 8 if node.class_type in CACHES else bench.steps
     before, rows_before = plain(bench, path, many, steps)
-    with warnings_logged() as lines, bench.rows(bench.exact_model) as rows:
+    # a hook that counts would be compiled along
+    counted = bench.rows(bench.exact_model) if node.class_type != "TorchCompileModel" else nullcontext()
+    with warnings_logged() as lines, counted as rows:
         try:
             samples = sampled(bench, path, patched(bench, node), bench.several() if many else None, steps)
         except Exception as error:
             return {**failure(error), "log": lines}, None
-    return {"distance": distance(samples, before), "finite": bool(torch.isfinite(samples).all()), "rows": rows.count / rows_before,
+    return {"distance": distance(samples, before), "finite": bool(torch.isfinite(samples).all()), "rows": rows.count / rows_before if rows else None,
             "log": lines}, samples
 
 
@@ -82,27 +85,28 @@ def tried(bench: Bench, node: Node) -> dict[str, Any]:
     return results
 
 
-def hooked(bench: Bench, node: Node) -> dict[str, Any]:
+def hooked(bench: Bench, node: Node, files: str = "small_fp32", weight_dtype: str = "fp32") -> dict[str, Any]:
     """A LoRA as a hook on the conditioning, against the same LoRA by the loader."""
     import comfy.hooks
     import comfy.sd
 
-    base, results = bench.exact_model, {}
+    base = bench.exact_model if weight_dtype == "fp32" else bench.host.model(files, weight_dtype)
+    results: dict[str, Any] = {}
     weights = lora_weights(base.model.diffusion_model, ENDS[node.class_type])
     direct, _ = comfy.sd.load_lora_for_models(base, None, weights, 1.0, 1.0)
     group = comfy.hooks.create_hook_lora(lora=weights, strength_model=1.0, strength_clip=1.0)
-    for windows in (None, bench.several()):
+    for name, windows in (("one", None), ("several", bench.several())):
         about = bench.conditioning(base, windows)
-        for name in ("positive", "negative"):
-            setattr(about, name, comfy.hooks.set_hooks_for_conditioning([[t, dict(d)] for t, d in getattr(about, name)], group))
-        key = f"k_sampler/{'one' if windows is None else 'several'}"
+        for half in ("positive", "negative"):
+            setattr(about, half, comfy.hooks.set_hooks_for_conditioning([[t, dict(d)] for t, d in getattr(about, half)], group))
         try:
-            samples = bench.host.k_sample(about, steps=bench.steps)
-            wanted = bench.k_sample(direct, windows)
-            results[key] = {"distance": distance(samples, bench.k_sample(base, windows)), "from loader": distance(samples, wanted),
-                            "finite": bool(torch.isfinite(samples).all()), "log": []}
+            samples, wanted = bench.host.k_sample(about, steps=bench.steps), bench.k_sample(direct, windows)
+            before = bench.k_sample(base, windows)
         except Exception as error:
-            results[key] = failure(error)
+            results[f"k_sampler/{name}"] = {**failure(error), "log": []}
+            continue
+        results[f"k_sampler/{name}"] = {"distance": distance(samples, before), "from other": distance(samples, wanted),
+                                        "finite": bool(torch.isfinite(samples).all()), "rows": None, "log": []}
     return results
 
 
@@ -110,27 +114,45 @@ def controlled(bench: Bench, node: Node) -> dict[str, Any]:
     """A ControlNet on the conditioning. It need not be a real one: the refusal comes before it computes."""
     import comfy.controlnet
 
-    results = {}
-    for windows in (None, bench.several()):
+    results: dict[str, Any] = {}
+    for name, windows in (("one", None), ("several", bench.several())):
         about = bench.conditioning(bench.exact_model, windows)
         control = comfy.controlnet.ControlBase()
         control.get_control = lambda *args, **kwargs: {"input": [], "middle": [], "output": []}
         control.get_models = list
-        for name in ("positive", "negative"):
-            setattr(about, name, [[t, {**d, "control": control, "control_apply_to_uncond": False}] for t, d in getattr(about, name)])
+        for half in ("positive", "negative"):
+            setattr(about, half, [[t, {**d, "control": control, "control_apply_to_uncond": False}] for t, d in getattr(about, half)])
+        before, _ = plain(bench, "k_sampler", windows is not None, bench.steps)
         try:
-            bench.host.k_sample(about, steps=2)
-            results[f"k_sampler/{'one' if windows is None else 'several'}"] = {"distance": 0.0, "finite": True, "rows": 1.0, "log": []}
+            samples = bench.host.k_sample(about, steps=bench.steps)
+            results[f"k_sampler/{name}"] = {"distance": distance(samples, before), "finite": True, "rows": 1.0, "log": []}
         except Exception as error:
-            results[f"k_sampler/{'one' if windows is None else 'several'}"] = {**failure(error), "log": []}
+            results[f"k_sampler/{name}"] = {**failure(error), "log": []}
     return results
 
 
 for _node in NODES:
     _function = {"hooks": hooked, "hooks_attn2": hooked, "control": controlled}.get(_node.class_type, tried)
     scenario(f"node/{_node.label}", "cpu")(partial(_function, node=_node))
-    if _node.class_type in ("TorchCompileModel", "hooks", "hooks_attn2"):
-        scenario(f"node/{_node.label}", "dynamic")(partial(_function, node=_node))
+    if _node.class_type in ENDS:
+        scenario(f"hooks/{_node.label}", "dynamic")(partial(hooked, node=_node))
+        scenario(f"hooks/{_node.label}/auto", "dynamic")(partial(hooked, node=_node, weight_dtype="auto"))
+
+
+def loaded_for_compiling(bench: Bench, path: str) -> dict[str, Any]:
+    """TorchCompileModel over fp32 files as the host computes by default. Only the loading: the compiler does not know the pretended card."""
+    model = bench.host.model("small_fp32", "auto")
+    wanted = getattr(bench, path)(model)
+    compiler, torch.compile = torch.compile, lambda model, **options: model  # type: ignore[assignment]
+    try:
+        samples = getattr(bench, path)(bench.host.node("TorchCompileModel", model, "inductor"))
+    finally:
+        torch.compile = compiler
+    return {"distance": distance(samples, wanted), "compute": str(model.model.get_dtype_inference())}
+
+
+for _path in ("multi_frame", "k_sample"):
+    scenario(f"compiled/{_path}", "cuda", "dynamic")(partial(loaded_for_compiling, path=_path))
 
 
 @scenario("saved/ModelSave", "cpu")
