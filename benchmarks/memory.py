@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from animate_core.memory import step_bytes
 from animate_core.pose_guider import PoseGuider
 from animate_core.unet import UNet, UNetConfig
 
@@ -31,11 +32,6 @@ FRAMES = (16, 24, 48)
 HALVES = {1: "one half", 2: "both"}
 POSES_AT_ONCE = (1, 4, 16)
 FLOP_CASES = ((512, 768, 24), (768, 768, 48))
-
-# (width and height in latents, frames of the window, clips of the batch, bytes of a number, channels of the first level) -> bytes
-Claim = Callable[[int, int, int, int, int, int], int]
-# what the pack asks the host to keep free for a step, set beside the count
-CLAIM: Claim | None = None
 
 
 def prepare_step(unet: UNet, width: int, height: int, frames: int, clips: int, dtype: torch.dtype) -> Callable[[], Tensor]:
@@ -106,15 +102,11 @@ def flops_of_step(width: int, height: int, frames: int, clips: int) -> dict[str,
     return dict(kinds)
 
 
-def claimed(width: int, height: int, frames: int, clips: int) -> int | None:
-    return CLAIM(width // 8, height // 8, frames, clips, 2, CONFIG.block_out_channels[0]) if CLAIM else None
-
-
 def run(options: Options) -> dict[str, Any]:
     half = torch.float16
     sizes, frames, flop_cases = (SIZES[:1], FRAMES[:1], FLOP_CASES[:1]) if options.quick else (SIZES, FRAMES, FLOP_CASES)
     return {
-        "steps": [{"width": w, "height": h, "frames": f, "clips": c, **asdict(peak_of_step(w, h, f, c, half)), "claim": claimed(w, h, f, c)}
+        "steps": [{"width": w, "height": h, "frames": f, "clips": c, **asdict(peak_of_step(w, h, f, c, half)), "claim": step_bytes(w // 8, h // 8, f, c, half.itemsize)}
                   for w, h in sizes for f in frames for c in HALVES],
         "reference": [{"width": w, "height": h, **asdict(peak_of_reference(w, h, half))} for w, h in sizes],
         "pose": [{"width": w, "height": h, "frames_at_once": n, **asdict(peak_of_pose(w, h, n, half))} for w, h in sizes
@@ -124,15 +116,14 @@ def run(options: Options) -> dict[str, Any]:
     }
 
 
-def mib(count: int | None) -> str:
-    return "" if count is None else f"{count / 2**20:.0f}"
+def mib(count: int) -> str:
+    return f"{count / 2**20:.0f}"
 
 
 def step_table(steps: list[dict[str, Any]]) -> str:
-    with_claim = any(s["claim"] for s in steps)
     rows = [[f"{s['width']}x{s['height']}", str(s["frames"]), HALVES[s["clips"]], mib(s["above"]),
-             *([mib(s["claim"]), f"{s['claim'] / s['above']:.2f}"] if with_claim else []), f"`{s['where'].split(' ')[0]}`"] for s in steps]
-    head = ["picture", "frames", "guidance", "count MiB", *(["claim MiB", "claim / count"] if with_claim else []), "where"]
+             mib(s["claim"]), f"{s['claim'] / s['above']:.2f}", f"`{s['where'].split(' ')[0]}`"] for s in steps]
+    head = ["picture", "frames", "guidance", "count MiB", "claim MiB", "claim / count", "where"]
     return markdown(head, rows)
 
 

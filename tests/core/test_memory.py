@@ -1,0 +1,37 @@
+"""What the pack claims of a card's memory is what its passes take, by count on a card that is not there."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from animate_core.memory import pose_bytes, reference_bytes, step_bytes
+from benchmarks.memory import peak_of_pose, peak_of_reference, peak_of_step
+
+HALF = torch.float16
+
+
+def check(claim: int, count: int) -> None:
+    assert 1.0 <= claim / count <= 1.3, f"claimed {claim / 2**20:.0f} MiB, counted {count / 2**20:.0f} MiB"
+
+
+# the corners, and where one rule of the claim gives way to the other
+@pytest.mark.parametrize(("width", "height", "frames", "clips"),
+                         [(512, 512, 16, 1), (512, 512, 24, 2), (768, 768, 24, 1), (512, 768, 24, 2), (768, 1024, 48, 2)])
+def test_a_steps_claim(width: int, height: int, frames: int, clips: int) -> None:
+    check(step_bytes(width // 8, height // 8, frames, clips, 2), peak_of_step(width, height, frames, clips, HALF).above)
+
+
+@pytest.mark.parametrize(("width", "height"), [(512, 512), (768, 1024)])
+def test_the_encoders_claims(width: int, height: int) -> None:
+    check(reference_bytes(width // 8, height // 8, 2), peak_of_reference(width, height, HALF).above)
+    check(pose_bytes(width, height, 8, 2), peak_of_pose(width, height, 8, HALF).above)
+
+
+def test_a_guided_step_fits_a_card_of_8_gb() -> None:
+    """Weights and activations of both halves at 512x768 with 24 frames, and of one half at 768x768 with 48, beside 1 GiB for the system."""
+    for case in ((512, 768, 24, 2), (768, 768, 48, 1)):
+        peak = peak_of_step(*case, HALF)
+        assert peak.weights + peak.above < 7 << 30
+        # 4856 and 7140 MiB before layers ran in parts
+        assert peak.above < 2600 << 20
