@@ -230,7 +230,7 @@ class Downsample(nn.Module):
         super().__init__()
         self.conv = operations.Conv2d(channels, channels, 3, stride=2, padding=1, **kw)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, run: Run | None = None) -> Tensor:
         return cpu_layout(self.conv(x))
 
 

@@ -106,7 +106,7 @@ class Stage(nn.Module):
         self.upsamplers = nn.ModuleList()
 
     def layers(self) -> list[Layer]:
-        return list(zip_longest(self.resnets, self.attentions, self.motion_modules))
+        return cast("list[Layer]", list(zip_longest(self.resnets, self.attentions, self.motion_modules)))
 
 
 class UNet(nn.Module):
@@ -226,7 +226,7 @@ class UNet(nn.Module):
             for layer in stage.layers():
                 yield partial(self.layer, *layer)
             for downsample in stage.downsamplers:
-                yield lambda h, run, downsample=downsample: downsample(h)
+                yield cast(Downsample, downsample)
 
     def body(self, h: Tensor, run: Run, deep: DeepFeatures | None = None) -> Tensor:
         output_layers: list[tuple[Layer, Sequence[nn.Module]]] = []

@@ -121,8 +121,8 @@ def mib(count: int) -> str:
 
 
 def step_table(steps: list[dict[str, Any]]) -> str:
-    rows = [[f"{s['width']}x{s['height']}", str(s["frames"]), HALVES[s["clips"]], mib(s["above"]),
-             mib(s["claim"]), f"{s['claim'] / s['above']:.2f}", f"`{s['where'].split(' ')[0]}`"] for s in steps]
+    rows = [[f"{s['width']}x{s['height']}", str(s["frames"]), HALVES[s["clips"]], mib(s["above"]), mib(s["claim"]),
+             f"{s['claim'] / s['above']:.2f}", f"`{s['where'].split(' ')[0]}`"] for s in steps]
     head = ["picture", "frames", "guidance", "count MiB", "claim MiB", "claim / count", "where"]
     return markdown(head, rows)
 

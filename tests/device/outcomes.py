@@ -1,8 +1,8 @@
 """What the host's nodes that change a MODEL, or a CONDITIONING, do to an Animate Anyone MODEL: the table that tests and docs share.
 
-An outcome is what must happen: "equal" to the run without the node, "changes" the result, "near" it with fewer rows computed, "fewer"
-rows computed at a price that is the node's own, "equals:NODE" the result of another one, "warns:TEXT" changes nothing and says so once
-in the log, "refused:TEXT" raises with TEXT in the message. Two joined by "|": either.
+An outcome is what must happen: "equal" to the run without the node; "changes" the result; "near" it with fewer rows computed; "fewer"
+rows computed, at a price that is the node's own; "equals:NODE", the result of another one; "warns:TEXT", which changes nothing and
+says so once in the log; "refused:TEXT", a ValueError with TEXT in its message. Two joined by "|": either.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ def markdown() -> str:
     def said(outcome: str) -> str:
         first = outcome.split("|")[0]
         kind, _, text = first.partition(":")
-        sayings = {"warns": "no effect, said in the log", "refused": "refused by name", "equals": f"as {text}"}
-        return sayings.get(kind, words.get(first, first))
+        spoken = {"warns": "no effect, said in the log", "refused": "refused by name", "equals": f"as {text}"}
+        return spoken[kind] if kind in spoken else words[first]
 
     lines = ["| node | KSampler with Animate Conditioning | Multi-Frame Sampler |", "|---|---|---|"]
     for node in NODES:

@@ -66,8 +66,8 @@ def outcome(bench: Bench, node: Node, path: str, many: bool) -> tuple[dict[str, 
             samples = sampled(bench, path, patched(bench, node), bench.several() if many else None, steps)
         except Exception as error:
             return {**failure(error), "log": lines}, None
-    return {"distance": distance(samples, before), "finite": bool(torch.isfinite(samples).all()), "rows": rows.count / rows_before if rows else None,
-            "log": lines}, samples
+    return {"distance": distance(samples, before), "finite": bool(torch.isfinite(samples).all()),
+            "rows": rows.count / rows_before if rows else None, "log": lines}, samples
 
 
 def tried(bench: Bench, node: Node) -> dict[str, Any]:
@@ -140,7 +140,7 @@ for _node in NODES:
 
 
 def loaded_for_compiling(bench: Bench, path: str) -> dict[str, Any]:
-    """TorchCompileModel over fp32 files as the host computes by default. Only the loading: the compiler does not know the pretended card."""
+    """TorchCompileModel over fp32 files as the host computes by default. Only the loading: no compiler knows the pretended card."""
     model = bench.host.model("small_fp32", "auto")
     wanted = getattr(bench, path)(model)
     compiler, torch.compile = torch.compile, lambda model, **options: model  # type: ignore[assignment]
