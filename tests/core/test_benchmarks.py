@@ -11,9 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from animate_core.demo.character import HELD_OUT_SEED
+from animate_core.demo.clip import demo_clip
 from animate_core.windows import Windows
-from benchmarks import drawing, memory, retargeting
+from benchmarks import drawing, memory, retargeting, step
 from benchmarks.__main__ import BENCHMARKS
+from benchmarks.builtin import WindowedPoses, builtin_model, decode, draw_skeletons, sample, subject
 from benchmarks.card import CardFlops, flops_of, peak_of, pretended_card
 from benchmarks.common import Options, save
 from benchmarks.page import DOCS, page, stored
@@ -31,10 +34,10 @@ def test_the_page_is_what_the_stored_results_give() -> None:
         assert (DOCS / "benchmarks" / f"{name}.svg").is_file()
 
 
-@pytest.mark.parametrize("benchmark", [memory, drawing, retargeting], ids=lambda b: b.name)
+@pytest.mark.parametrize("benchmark", [step, memory, drawing, retargeting], ids=lambda b: b.name)
 def test_a_quick_run_gives_results_that_can_be_stored_and_shown(benchmark: object, tmp_path: Path) -> None:
     assert benchmark in BENCHMARKS
-    results = benchmark.run(Options(quick=True))  # type: ignore[attr-defined]
+    results = benchmark.run(Options(quick=True, rounds=1, memory=False))  # type: ignore[attr-defined]
     path = save(tmp_path, benchmark, results)  # type: ignore[arg-type]
     kept = json.loads(path.read_text(encoding="utf-8"))
     assert benchmark.table(kept["results"]) == benchmark.table(results)  # type: ignore[attr-defined]
@@ -141,3 +144,28 @@ def test_the_seam_figure_finds_jumps_and_nothing_else() -> None:
     assert seam(truth * (1 + 0.2 * weight), truth, weight) == pytest.approx(1.2)
     with pytest.raises(ValueError, match="joints"):
         seam(truth, truth, 0 * weight)
+
+
+def test_poses_encoded_by_window_are_those_of_the_whole_clip() -> None:
+    seed, frames = HELD_OUT_SEED + 5, 12
+    skeletons = draw_skeletons(seed, "dance", frames)
+    assert (skeletons == demo_clip(seed, "dance", frames).poses).all()
+    model = builtin_model()
+    with torch.inference_mode():
+        whole = model.networks.guider(torch.from_numpy(skeletons).permute(0, 3, 1, 2).float() / 255)
+        part = WindowedPoses(model.networks.guider, skeletons)[[3, 4, 9]]
+    assert (part - whole[[3, 4, 9]]).abs().max() < 1e-4 * whole.abs().max()
+
+
+def test_a_clip_in_windows_is_near_the_clip_in_one() -> None:
+    """In two windows of 8 frames, shown as pictures: another prediction, of the same character at the same place."""
+    seed = HELD_OUT_SEED + 5
+    truth = demo_clip(seed, "dance", 12)
+    model = builtin_model()
+    with torch.inference_mode():
+        who = subject(model, seed)
+        one, two = (decode(model, sample(model, who, truth.poses, windows, steps=2, seed=0)).astype(float)
+                    for windows in (Windows(16, 4), Windows(8, 4)))
+    still = np.abs(truth.frames[:1].astype(float) - truth.frames).mean()
+    assert 0 < np.abs(one - two).mean() < 0.5 * still
+    assert np.abs(two - truth.frames).mean() < still
