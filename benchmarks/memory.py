@@ -106,7 +106,8 @@ def run(options: Options) -> dict[str, Any]:
     half = torch.float16
     sizes, frames, flop_cases = (SIZES[:1], FRAMES[:1], FLOP_CASES[:1]) if options.quick else (SIZES, FRAMES, FLOP_CASES)
     return {
-        "steps": [{"width": w, "height": h, "frames": f, "clips": c, **asdict(peak_of_step(w, h, f, c, half)), "claim": step_bytes(w // 8, h // 8, f, c, half.itemsize)}
+        "steps": [{"width": w, "height": h, "frames": f, "clips": c, **asdict(peak_of_step(w, h, f, c, half)),
+                   "claim": step_bytes(w // 8, h // 8, f, c, half.itemsize)}
                   for w, h in sizes for f in frames for c in HALVES],
         "reference": [{"width": w, "height": h, **asdict(peak_of_reference(w, h, half))} for w, h in sizes],
         "pose": [{"width": w, "height": h, "frames_at_once": n, **asdict(peak_of_pose(w, h, n, half))} for w, h in sizes
