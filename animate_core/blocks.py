@@ -188,7 +188,7 @@ class FeedForward(nn.Module):
 
 
 class SpatialBlock(nn.Module):
-    """Spatial-Attention with reference, Cross-Attention, feed forward (paper 3.2; method.md D)."""
+    """Spatial-Attention with reference, Cross-Attention, feed forward (paper 3.2; docs/method.md D)."""
 
     def __init__(self, path: str, channels: int, context_channels: int, heads: int, operations: Any, kw: dict[str, Any]) -> None:
         super().__init__()

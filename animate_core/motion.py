@@ -1,4 +1,4 @@
-"""Temporal-Attention: the motion modules (AnimateDiff's original form; method.md C.3).
+"""Temporal-Attention: the motion modules (AnimateDiff's original form; docs/method.md C.3).
 
 Each position of the picture attends over the frames of its clip. The norm is per frame (diffusers' own motion
 module normalises over frames and gives other numbers).

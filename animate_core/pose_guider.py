@@ -1,4 +1,4 @@
-"""Pose Guider: a small convolutional network from the skeleton picture to features at the latent's size (method.md F)."""
+"""Pose Guider: a small convolutional network from the skeleton picture to features at the latent's size (docs/method.md F)."""
 
 from __future__ import annotations
 

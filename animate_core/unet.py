@@ -1,6 +1,6 @@
 """One UNet class: with motion modules the denoiser, without them (and without its output head) the ReferenceNet.
 
-Tensor names and shapes are those of the published files (method.md B, C). Nothing is hooked and nothing is
+Tensor names and shapes are those of the published files (docs/method.md B, C). Nothing is hooked and nothing is
 stored on a module by a forward pass: features come back as a mapping, and conditioning goes in as an argument.
 """
 

@@ -1,6 +1,6 @@
 """Context windows: how a clip longer than the motion modules' reach is cut, and how the pieces are joined.
 
-`published` is the reference implementation's uniform schedule, called as it calls it (method.md G.4). `shifted` is
+`published` is the reference implementation's uniform schedule, called as it calls it (docs/method.md G.4). `shifted` is
 ours: full windows only, no wrap-round, their joints moved at every step so that no frame is always at a seam.
 """
 
@@ -69,7 +69,7 @@ class Windows:
 
 
 def uniform_windows(step: int, frames: int, length: int, stride: int, overlap: int, closed_loop: bool) -> list[list[int]]:
-    """The reference's uniform schedule (method.md G.4). Raises ValueError where its hop `length * s - overlap` is 0."""
+    """The reference's uniform schedule (docs/method.md G.4). Raises ValueError where its hop `length * s - overlap` is 0."""
     if frames <= length:
         return [list(range(frames))]
     strides = min(stride, math.ceil(math.log2(frames / length)) + 1)
