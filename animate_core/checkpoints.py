@@ -108,7 +108,7 @@ def merge_motion(denoiser: Mapping[str, Tensor], motion: Mapping[str, Tensor] | 
 
 
 def with_position_tables(state_dict: Mapping[str, Tensor], rows: int) -> dict[str, Tensor]:
-    """The same tensors with every `pos_encoder.pe` made by the formula: `[1, rows, C]`, float32 (method.md C.3).
+    """The same tensors with every `pos_encoder.pe` made by the formula: `[1, rows, C]`, float32 (docs/method.md C.3).
 
     Files hold them rounded to their own dtype, with differing rows, or not at all.
     """

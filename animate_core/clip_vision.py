@@ -1,4 +1,4 @@
-"""The semantic branch: CLIP's image encoder through `transformers` (method.md E)."""
+"""The semantic branch: CLIP's image encoder through `transformers` (docs/method.md E)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures to network inputs, as the reference implementation prepares them (method.md A, E).
+"""Pictures to network inputs, as the reference implementation prepares them (docs/method.md A, E).
 
 Resizing is Pillow's, on 8-bit pictures, because that is what gave the published numbers.
 """

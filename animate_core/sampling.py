@@ -83,7 +83,7 @@ def total_steps(steps: int, denoise: float, limit: int = NUM_TRAIN_TIMESTEPS) ->
 
 
 def ddim_timesteps(steps: int, denoise: float = 1.0) -> Tensor:
-    """The published timesteps (trailing spacing, method.md G.2), largest first; those of `set_timesteps` without diffusers."""
+    """The published timesteps (trailing spacing, docs/method.md G.2), largest first; those of `set_timesteps` without diffusers."""
     total = total_steps(steps, denoise)
     spread = np.arange(NUM_TRAIN_TIMESTEPS, 0, -NUM_TRAIN_TIMESTEPS / total).round().astype(np.int64) - 1
     return torch.from_numpy(spread)[total - steps:]

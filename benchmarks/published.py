@@ -1,7 +1,7 @@
 """One denoising step as the published implementation computes it: the baseline of the benchmark.
 
 The same network and the same weights as `animate_core.UNet` (its modules are called one by one here), with the
-reference implementation's own order of work (method.md C, D; Moore-AnimateAnyone with diffusers 0.24):
+reference implementation's own order of work (docs/method.md C, D; Moore-AnimateAnyone with diffusers 0.24):
 
 * images are plain contiguous `[rows, C, h, w]`; attention is torch's SDPA, in diffusers' head layout;
 * banked reference features are repeated for every frame and for both halves of the guidance, and their keys and

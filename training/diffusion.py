@@ -1,4 +1,4 @@
-"""The training objective: v-prediction with zero terminal SNR, weighted by min-SNR (method.md J)."""
+"""The training objective: v-prediction with zero terminal SNR, weighted by min-SNR (docs/method.md J)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two published stages (paper section 4.1; method.md J): pictures with a reference, then motion modules on clips."""
+"""The two published stages (paper section 4.1; docs/method.md J): pictures with a reference, then motion modules on clips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trainer's own-clips dataset: videos, each with a pose video of skeleton drawings (method.md J).
+"""The trainer's own-clips dataset: videos, each with a pose video of skeleton drawings (docs/method.md J).
 
 Three layouts are read:
 

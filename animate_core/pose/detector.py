@@ -1,4 +1,4 @@
-"""DWPose: people and their whole-body keypoints in pictures, by two ONNX models (method.md H.1-H.3).
+"""DWPose: people and their whole-body keypoints in pictures, by two ONNX models (docs/method.md H.1-H.3).
 
 The published models are yolox_l.onnx and dw-ll_ucoco_384.onnx; any with the same inputs and outputs serve.
 """
@@ -78,7 +78,7 @@ def sample(image: Array, x: Array, y: Array) -> Array:
 
 
 def letterbox(image: Array, width: int, height: int) -> tuple[Array, float]:
-    """A picture `[H, W, 3]` uint8 scaled into the top left of a grey canvas of the given size, and the scale (method.md H.1)."""
+    """A picture `[H, W, 3]` uint8 scaled into the top left of a grey canvas of the given size, and the scale (docs/method.md H.1)."""
     scale = min(height / image.shape[0], width / image.shape[1])
     small = resize(image, max(1, int(image.shape[1] * scale)), max(1, int(image.shape[0] * scale)))
     canvas = np.full((height, width, 3), GREY, np.uint8)
@@ -87,9 +87,9 @@ def letterbox(image: Array, width: int, height: int) -> tuple[Array, float]:
 
 
 def person_frame(box: Array, width: int, height: int) -> tuple[Array, Array]:
-    """Centre and size, both `[2]` in pixels, of the part of the picture that the pose model sees for a box x1, y1, x2, y2 (method.md H.2).
+    """Centre and size, both `[2]` in pixels, of the part of the picture that the pose model sees for a box x1, y1, x2, y2.
 
-    The box enlarged by 1.25, then to the model's aspect.
+    The box enlarged by 1.25, then to the model's aspect (docs/method.md H.2).
     """
     centre = (box[:2] + box[2:]) / 2
     wide, high = (box[2:] - box[:2]) * BOX_SCALE
@@ -98,7 +98,7 @@ def person_frame(box: Array, width: int, height: int) -> tuple[Array, Array]:
 
 
 def crop(image: Array, centre: Array, size: Array, width: int, height: int) -> Array:
-    """That part of a picture `[H, W, 3]` uint8 as `[height, width, 3]`: bilinear, black outside (method.md H.2).
+    """That part of a picture `[H, W, 3]` uint8 as `[height, width, 3]`: bilinear, black outside (docs/method.md H.2).
 
     The middle of the target, (width / 2, height / 2), shows the centre. Places are rounded to 1/32 pixel as in OpenCV's warpAffine.
     """
@@ -112,7 +112,7 @@ def crop(image: Array, centre: Array, size: Array, width: int, height: int) -> A
 
 
 def normalise(crops: Array) -> Array:
-    """BGR pictures `[N, h, w, 3]` uint8 as the pose model takes them: `[N, 3, h, w]` float32 (method.md H.2)."""
+    """BGR pictures `[N, h, w, 3]` uint8 as the pose model takes them: `[N, 3, h, w]` float32 (docs/method.md H.2)."""
     return ((crops - MEAN) / STD).transpose(0, 3, 1, 2)
 
 
@@ -157,7 +157,7 @@ def find_boxes(output: Array, width: int, height: int, scale: float) -> tuple[Ar
 def decode_simcc(x: Array, y: Array, width: int, height: int) -> Array:
     """Two lines of scores per point, `[N, K, split * width]` and `[N, K, split * height]`, as `[N, K, 3]`: x, y in the crop, score.
 
-    A point without a score above 0 lies at -1 / split (method.md H.2).
+    A point without a score above 0 lies at -1 / split (docs/method.md H.2).
     """
     places = np.stack([x.argmax(-1), y.argmax(-1)], -1).astype(np.float32)
     scores = np.minimum(x.max(-1), y.max(-1)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Skeleton pictures as pose guiders take them (method.md H.4, H.5), to the pixel."""
+"""Skeleton pictures as pose guiders take them (docs/method.md H.4, H.5), to the pixel."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def draw_group(canvas: Canvas, people: Array, style: DrawStyle) -> None:
     places = np.where(near[..., None], places, 0)
     pixels = places.astype(np.int64)
     body = near & (scores > threshold)
-    # method.md H.4: of hands and faces, what lies in the first column or row is left out, too
+    # docs/method.md H.4: of hands and faces, what lies in the first column or row is left out, too
     detail = near & (scores >= threshold) & (pixels >= 1).all(-1)
     if style.body:
         draw_limbs(canvas, places[:, BODY], body[:, BODY], style)

@@ -9,7 +9,7 @@ import numpy as np
 
 Array = np.ndarray
 
-# Order of a person's points: OpenPose's body, then as DWPose gives them (method.md H.3).
+# Order of a person's points: OpenPose's body, then as DWPose gives them (docs/method.md H.3).
 NUM_POINTS = 134
 BODY, FEET, FACE = slice(0, 18), slice(18, 24), slice(24, 92)
 LEFT_HAND, RIGHT_HAND = slice(92, 113), slice(113, 134)
@@ -20,14 +20,14 @@ R_SHOULDER, R_ELBOW, R_WRIST, L_SHOULDER, L_ELBOW, L_WRIST = 2, 3, 4, 5, 6, 7
 R_HIP, R_KNEE, R_ANKLE, L_HIP, L_KNEE, L_ANKLE = 8, 9, 10, 11, 12, 13
 R_EYE, L_EYE, R_EAR, L_EAR = 14, 15, 16, 17
 
-# The body's 17 limbs in the order in which they are drawn and coloured (method.md H.4)
+# The body's 17 limbs in the order in which they are drawn and coloured (docs/method.md H.4)
 LIMBS = ((1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13), (1, 0), (0, 14), (14, 16),
          (0, 15), (15, 17))
 
-SCORE_THRESHOLD = 0.3  # a point of at most this score is taken as not seen (method.md H.4)
+SCORE_THRESHOLD = 0.3  # a point of at most this score is taken as not seen (docs/method.md H.4)
 LARGEST = 1e6  # coordinates beyond this many pixels are no picture's
 
-# OpenPose body index <- COCO index, after the neck was put in at 17 (method.md H.3)
+# OpenPose body index <- COCO index, after the neck was put in at 17 (docs/method.md H.3)
 OPENPOSE_FROM_COCO = ((1, 17), (2, 6), (3, 8), (4, 10), (6, 7), (7, 9), (8, 12), (9, 14), (10, 16), (12, 13), (13, 15), (14, 2), (15, 1),
                       (16, 4), (17, 3))
 
@@ -105,7 +105,7 @@ def stack_people(frames: Sequence[Array], width: int, height: int) -> PoseClip:
 
 
 def from_wholebody(points: Array) -> Array:
-    """COCO-WholeBody `[..., 133, 3]` (x, y, score) to this module's order `[..., 134, 3]` (method.md H.3).
+    """COCO-WholeBody `[..., 133, 3]` (x, y, score) to this module's order `[..., 134, 3]` (docs/method.md H.3).
 
     The neck is the middle of the shoulders; its score is 1 if both are seen, else 0.
     """

@@ -37,21 +37,21 @@ def areas(box: Array) -> Array:
 
 
 def overlaps(a: Array, b: Array) -> Array:
-    """Intersection over union `[A, B]` of boxes `[A, 4]` and `[B, 4]`, with pixels counted as in the detector (method.md H.1)."""
+    """Intersection over union `[A, B]` of boxes `[A, 4]` and `[B, 4]`, with pixels counted as in the detector (docs/method.md H.1)."""
     a, b = a[:, None], b[None]
     shared = (np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]) + 1).clip(0).prod(-1)
     return shared / (areas(a) + areas(b) - shared)
 
 
 def body_scores(clip: PoseClip) -> Array:
-    """`[F, P]`: mean score of the 18 body points, by which the reference chooses its person (method.md H.4)."""
+    """`[F, P]`: mean score of the 18 body points, by which the reference chooses its person (docs/method.md H.4)."""
     return clip.scores[..., BODY].mean(-1)
 
 
 def choose_person(clip: PoseClip, how: str = "followed") -> PoseClip:
     """One person of a clip: `P == 1`.
 
-    how: one of PERSON_CHOICES. `largest`, `most central` and `best score` (mean of the 18 body scores, method.md H.4) decide frame by
+    how: one of PERSON_CHOICES. `largest`, `most central` and `best score` (mean of the 18 body scores, docs/method.md H.4) decide frame by
     frame. `followed` takes the largest well-seen person of the first frame that has one and stays with them; frames without them are empty.
     A passer-by is not followed. A clip of one person comes back as it is. Raises PoseError for another `how`.
     """

@@ -1,4 +1,4 @@
-"""MusePose's `pose_align`, as published (method.md H.6): the first frame's proportions against the reference's.
+"""MusePose's `pose_align`, as published (docs/method.md H.6): the first frame's proportions against the reference's.
 
 Lengths are in picture heights: a detector gives x and y in parts of the canvas, and x is then multiplied by the picture's width over
 height. The drawing that belongs to it (no face, red and blue swapped) is a preset of the drawing, not of this file.

@@ -1,9 +1,9 @@
 """Filled shapes to the pixel as OpenCV 4 draws them, in NumPy: many shapes of a kind at a time.
 
-Published checkpoints were trained on skeletons that OpenCV drew without antialiasing (method.md H.4), and its edges have rules of their
-own, which are followed here: outlines of an ellipse at whole degrees from a sine table of seven digits; a convex polygon as its filled
-rows (16 bits of fraction, rounded) and its outline by Bresenham's lines on top; a thick line as a rectangle of such coordinates under
-two discs; discs by the midpoint rule.
+Published checkpoints were trained on skeletons that OpenCV drew without antialiasing (docs/method.md H.4), and its edges have rules of
+their own, which are followed here: outlines of an ellipse at whole degrees from a sine table of seven digits; a convex polygon as its
+filled rows (16 bits of fraction, rounded) and its outline by Bresenham's lines on top; a thick line as a rectangle of such coordinates
+under two discs; discs by the midpoint rule.
 """
 
 from __future__ import annotations

@@ -445,7 +445,7 @@ def retarget(clip: PoseClip, reference: PoseClip, mode: str = "full", settings: 
 
     clip: one person over F frames. reference: one person; of several frames the first that shows somebody. mode: one of MODES: `full`,
     `scale only` (a single scale and shift), `offset only` (a shift, after what fits the canvas into the other), `none` (the canvas alone is
-    changed: uniformly, the middle stays), `pose_align` (MusePose's, method.md H.6; drops the frames before `align_frame`).
+    changed: uniformly, the middle stays), `pose_align` (MusePose's, docs/method.md H.6; drops the frames before `align_frame`).
     Missing points stay missing, scores are kept. Raises PoseError for several people, nobody in the clip or the reference, nothing in
     common between them, an unknown mode.
     """

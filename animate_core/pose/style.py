@@ -15,7 +15,7 @@ MOST_FRAMES = 16  # a clip is drawn in one style: so many frames tell it
 DARK = 40  # JPEG and video leave traces of this size on black
 LEAST_SATURATION = 0.75
 WHITE = 200
-JOINT = 204  # limbs are drawn at 0.6 of full brightness, joints at full (method.md H.4)
+JOINT = 204  # limbs are drawn at 0.6 of full brightness, joints at full (docs/method.md H.4)
 HUE_STEP = 20  # degrees between neighbouring limbs' colours
 # limbs by the place of their colour: in RGB shoulders and arms have 1-5 and hips and legs 7-11; channel order BGR turns i into 12 - i
 UPPER, LOWER = slice(1, 6), slice(7, 12)

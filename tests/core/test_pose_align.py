@@ -1,4 +1,4 @@
-"""MusePose's pose_align against its formulas (method.md H.6), worked out point by point here and by hand."""
+"""MusePose's pose_align against its formulas (docs/method.md H.6), worked out point by point here and by hand."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def test_one_openpose_file() -> None:
 
 def test_wholebody_gets_a_neck() -> None:
     expected = figure()
-    expected[INDEX["neck"]] = 200, 150, 1  # midway between the shoulders; its score is 1 (method.md H.3)
+    expected[INDEX["neck"]] = 200, 150, 1  # midway between the shoulders; its score is 1 (docs/method.md H.3)
     same(read_pose(sample("mmpose_wholebody.json"), size=(WIDTH, HEIGHT)).points[0, 0], expected)
 
 

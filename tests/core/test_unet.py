@@ -43,7 +43,7 @@ def run(unet: UNet, x: Tensor, clips: list[ClipConditioning], **more: object) ->
 
 
 def test_time_embedding_samples() -> None:
-    # method.md B.3: t = 999 with 320 channels
+    # docs/method.md B.3: t = 999 with 320 channels
     e = timestep_embedding(torch.tensor([0, 999]), 320)
     assert e[0].tolist() == [1.0] * 160 + [0.0] * 160
     assert e[1, :3].tolist() == pytest.approx([0.99964982, 0.80267751, -0.27806213], abs=1e-6)
