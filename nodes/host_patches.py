@@ -19,7 +19,7 @@ SERVED = {"attn1_patch", "attn1_output_patch", "attn2_patch", "attn2_output_patc
           "output_block_patch"}
 REPLACED = {"attn1", "attn2"}
 # their patch keeps what it saw in the last call of the UNet, which is one window of several
-ONE_WINDOW = {"SelfAttentionGuidance"}
+ONE_WINDOW = {"SelfAttentionGuidance": "Self-Attention Guidance"}
 
 
 def owner(function: Any) -> str:
@@ -50,7 +50,7 @@ def unserved(options: dict[str, Any]) -> list[str]:
 def check_windows(options: dict[str, Any]) -> None:
     """Raises ValueError for patches that give wrong pictures in silence where a clip has several windows."""
     functions = [f for places in options.get("patches_replace", {}).values() for f in places.values()]
-    wrong = sorted({owner(f) for f in functions} & ONE_WINDOW)
+    wrong = sorted({ONE_WINDOW[owner(f)] for f in functions if owner(f) in ONE_WINDOW})
     if wrong:
         raise ValueError(f"model: {', '.join(wrong)} works on one window only, and this clip has several; remove the node, or set the "
                          "length of Windows to that of the clip")

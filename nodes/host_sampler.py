@@ -39,10 +39,10 @@ def ddim_sigmas(model: Any, steps: int, denoise: float) -> Tensor:
 def check_schedule(model: Any) -> None:
     """Raises ValueError if a node has replaced the MODEL's noise schedule by another: the published solvers bring their own."""
     own, found = model.model.model_sampling, model.get_model_object("model_sampling")
-    same = found is own or (len(found.sigmas) == len(own.sigmas) and torch.allclose(found.sigmas.cpu(), own.sigmas.cpu())
-                            and type(own).__mro__[2] in type(found).__mro__)
-    if not same:
-        names = ", ".join(c.__name__ for c in type(found).__mro__[1:3])
+    table, theirs = own.sigmas.cpu(), found.sigmas.cpu()
+    same = len(theirs) == len(table) and torch.allclose(theirs, table)
+    if not same or type(found).calculate_denoised is not type(own).calculate_denoised:
+        names = ", ".join(c.__name__ for c in type(found).__mro__ if "ModelSampling" in c.__name__)
         raise ValueError(f"model: its noise schedule or prediction type was replaced ({names}), by a node such as ModelSamplingDiscrete. "
                          "Multi-Frame Sampler samples with the published schedule of the model's family; remove that node, or sample "
                          "with Animate Conditioning and KSampler")
