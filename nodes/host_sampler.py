@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import comfy.model_base
 import comfy.model_management as mm
 import comfy.samplers
 import torch
@@ -38,7 +39,9 @@ def ddim_sigmas(model: Any, steps: int, denoise: float) -> Tensor:
 
 def check_schedule(model: Any) -> None:
     """Raises ValueError if a node has replaced the MODEL's noise schedule by another: the published solvers bring their own."""
-    own, found = model.model.model_sampling, model.get_model_object("model_sampling")
+    # made anew: the one on the network may be the replacement itself, left there by another sampler's run
+    own = comfy.model_base.model_sampling(model.model.model_config, model.model.model_type)
+    found = model.get_model_object("model_sampling")
     table, theirs = own.sigmas.cpu(), found.sigmas.cpu()
     same = len(theirs) == len(table) and torch.allclose(theirs, table)
     if not same or type(found).calculate_denoised is not type(own).calculate_denoised:

@@ -59,8 +59,8 @@ NODES = (
     Node("Epsilon Scaling", "Epsilon Scaling", (1.05,), CHANGES, CHANGES),
     Node("FreSca", "FreSca", (1.0, 1.25, 2), CHANGES, CHANGES),
     Node("Perturbed-Attention Guidance", "PerturbedAttentionGuidance", (3.0,), CHANGES, CHANGES),
-    Node("Self-Attention Guidance", "SelfAttentionGuidance", (0.5, 2.0), served_or_refused("Self-Attention Guidance"),
-         served_or_refused("Self-Attention Guidance"), several=("refused:Self-Attention Guidance", "refused:Self-Attention Guidance")),
+    Node("Self-Attention Guidance", "SelfAttentionGuidance", (0.5, 2.0), "refused:Self-Attention Guidance",
+         "refused:Self-Attention Guidance", windows=("several",), note="works on one window"),
     # answers kept from an earlier step
     Node("EasyCache", "EasyCache", (1.0, 0.3, 0.95, False), NEAR, NEAR),
     Node("LazyCache", "LazyCache", (1.0, 0.3, 0.95, False), FEWER, FEWER),

@@ -50,13 +50,14 @@ def test_a_node_does_what_the_table_says(run: Run, node: Node, path: str, window
 def test_guidance_is_the_same_in_both_paths(run: Run, label: str) -> None:
     result = run("cpu").of(f"node/{label}")
     assert result["between plain paths"] < 0.05
-    assert result["between paths"] < 0.1
+    assert result["between paths"] < 0.2
 
 
 @pytest.mark.parametrize("label", ["LoRA hook on the conditioning", "LoRA hook, attn2 alone"])
 @pytest.mark.parametrize("windows", ["one", "several"])
 def test_a_lora_hook_equals_the_loader_with_dynamic_vram(run: Run, label: str, windows: str) -> None:
-    for name, limit in ((f"hooks/{label}", EQUAL), (f"hooks/{label}/auto", 0.1)):  # auto computes in fp16
+    # the host adds LoRAs in fp16 on such a card, and auto computes in it too
+    for name, limit in ((f"hooks/{label}", 0.03), (f"hooks/{label}/auto", 0.1)):
         result = run("dynamic").of(name)[f"k_sampler/{windows}"]
         assert "error" not in result, f"{name}: {result}"
         assert result["from other"] < limit < result["distance"], name
