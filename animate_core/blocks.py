@@ -7,7 +7,6 @@ originals are `Identity` here, so that their places in the numbering hold.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
@@ -137,16 +136,21 @@ class Run:
         return x if x.shape[0] in (1, rows) else x.repeat_interleave(rows // x.shape[0], dim=0)
 
 
+def size(x: Tensor) -> int:
+    """Bytes of a tensor (torch.compile does not know `nbytes`)."""
+    return x.numel() * x.element_size()
+
+
 def part_count(x: Tensor, widest: int) -> int:
     """Into how many parts to cut work whose widest tensor has `widest` bytes; 1 where gradients are wanted."""
     if torch.is_grad_enabled():
         return 1
-    return math.ceil(widest / (CPU_PART_BYTES if x.device.type == "cpu" else PART_BYTES))
+    return max(1, -(-widest // (CPU_PART_BYTES if x.device.type == "cpu" else PART_BYTES)))
 
 
 def even_spans(total: int, parts: int) -> Iterator[slice]:
     """`total` things cut into at most `parts` spans, all but the last of one length (few shapes, for kernels that are tuned by shape)."""
-    length = math.ceil(total / max(1, parts))
+    length = -(-total // parts)
     return (slice(start, min(start + length, total)) for start in range(0, total, length))
 
 
@@ -212,7 +216,7 @@ class ResnetBlock(nn.Module):
     def forward(self, x: Tensor, run: Run, skip: Tensor | None = None) -> Tensor:
         """x, and a skip connection to be joined to its channels, `[rows, C, h, w]` -> `[rows, out_channels, h, w]`."""
         time, rows = run.per_row(run.time[self.path]), x.shape[0]
-        widest = x.nbytes + (0 if skip is None else skip.nbytes)
+        widest = size(x) + (0 if skip is None else size(skip))
         alone = not self.norm_over_frames or run.frames == 1
 
         def layer(span: slice) -> Tensor:
@@ -283,7 +287,7 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`[B, N, C]` -> the same; token by token, some of them at a time."""
         tokens = x.flatten(0, 1)
-        parts = part_count(x, 8 * x.nbytes)  # the widest tensor has 8 C channels
+        parts = part_count(x, 8 * size(x))  # the widest tensor has 8 C channels
         return by_parts(lambda span: self.net[2](self.net[0](tokens[span])), len(tokens), parts).unflatten(0, x.shape[:2])
 
 
@@ -367,10 +371,10 @@ class SpatialTransformer(nn.Module):
     def forward(self, x: Tensor, run: Run) -> Tensor:
         """`[rows, C, h, w]` -> the same, some frames of a clip at a time; x may be overwritten where no gradient is wanted."""
         # keys with the reference's behind them are twice as long, and keys and values are there together
-        parts = part_count(x, 4 * x.nbytes)
+        parts = part_count(x, 4 * size(x))
         if parts == 1 or run.patches is not None or run.features is not None or not all(clip.shared_by_rows for clip in run.clips):
             return add(x, self.part(x, run))
-        each = math.ceil(parts / len(run.clips))
+        each = -(-parts // len(run.clips))
         for index, clip in enumerate(x.split(run.frames)):
             for span in even_spans(run.frames, each):
                 frames = clip[span]

@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from .blocks import FeedForward, Run, SelfOrCrossAttention, add, by_parts, part_count
+from .blocks import FeedForward, Run, SelfOrCrossAttention, add, by_parts, part_count, size
 
 
 def position_table(frames: int, channels: int, device: torch.device | str | None = None) -> Tensor:
@@ -77,7 +77,7 @@ class TemporalTransformer(nn.Module):
     def forward(self, x: Tensor, run: Run) -> Tensor:
         """`[clips * frames, C, h, w]` -> the same, some positions at a time; x may be overwritten where no gradient is wanted."""
         h, w = x.shape[-2:]
-        parts = part_count(x, 4 * x.nbytes)
+        parts = part_count(x, 4 * size(x))
         # one clip after the other, where a part is less than a clip
         for clip in x.split(run.frames) if parts > 1 else [x]:
             y = self.norm(clip).unflatten(0, (-1, run.frames))  # [clips, F, C, h, w]
