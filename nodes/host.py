@@ -134,6 +134,12 @@ def output_device() -> torch.device:
     return mm.intermediate_device()
 
 
+def keep(value: Tensor, room: float) -> Tensor:
+    """The tensor where it is, if so many bytes are free there beside it, else off the GPU."""
+    # by the factor that the host asks for before it computes both halves in one batch
+    return value if mm.get_free_memory(value.device) > 1.5 * room else value.to(output_device())
+
+
 def attention(transformer_options: dict[str, Any]) -> Attention:
     """The host's attention, with the user's overrides; quantised kernels are for what they can do and gain by."""
 

@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import comfy.conds
@@ -24,6 +25,7 @@ import torch
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
 
+from ..animate_core.accelerate import Acceleration, Kept, StepPlan, run_deep
 from ..animate_core.blocks import ClipConditioning, DeepFeatures
 from ..animate_core.checkpoints import prepare_denoiser
 from ..animate_core.families import BETA_END, BETA_START, FamilyPreset, family_preset
@@ -31,14 +33,16 @@ from ..animate_core.memory import step_bytes
 from ..animate_core.unet import UNet, UNetConfig
 from ..animate_core.windows import Windows, predict_in_windows, take
 from . import host
-from .host_patches import HostPatches, check_windows, unserved
+from .host_patches import HostPatches, check_windows, patches_key, unserved
 from .sockets import Pose, Reference
 
 log = logging.getLogger(__name__)
 
 COND_KEY = "marionette"
-# in transformer_options: the step where a sampler of ours knows it, all timesteps of its run, what to call before each window
-STEP, TIMESTEPS, ON_WINDOW = "marionette_step", "marionette_timesteps", "marionette_on_window"
+# in transformer_options: the step where a sampler of ours knows it, all timesteps of its run, what to call before each window, and
+# what Accelerate leaves out
+STEP, TIMESTEPS, ON_WINDOW, ACCELERATION = ("marionette_step", "marionette_timesteps", "marionette_on_window",
+                                            "marionette_acceleration")
 # the host calls diffusers' "linear" by the name of another schedule
 HOST_BETA_SCHEDULES = {"linear": "sqrt_linear", "scaled_linear": "linear"}
 
@@ -57,13 +61,24 @@ class RunMemo:
     """What one sampling run works out once for a clip; it lives as long as the run's conditioning.
 
     times: time projections by step. sigmas, step: the last call's step, found from its sigmas at the price of a synchronisation.
+    kept, difference: for later steps of an accelerated run: features, and the unconditional half's velocity less the conditional one's.
     """
 
     times: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     sigmas: Tensor | None = None
     step: int = 0
     told: bool = False
+    kept: Kept = field(default_factory=Kept)
+    difference: Tensor | None = None
     elsewhere: dict[torch.device, ClipState] = field(default_factory=dict)
+
+
+def plan_of(step: int | None, options: dict[str, Any]) -> StepPlan | None:
+    """What an accelerated run does in a step; None where nothing accelerates it."""
+    acceleration: Acceleration | None = options.get(ACCELERATION)
+    if acceleration is None or step is None:
+        return None
+    return acceleration.at(step, len(options[TIMESTEPS]) if TIMESTEPS in options else len(options["sample_sigmas"]) - 1)
 
 
 @dataclass(frozen=True)
@@ -236,7 +251,7 @@ class AnimateModel(comfy.model_base.BaseModel):
         """The step of the run, where it is known or something depends on it; telling it from sigmas costs a synchronisation."""
         if STEP in options:
             return options[STEP]
-        if "sample_sigmas" not in options or not clips[0].windows.differ_by_step(frames):
+        if "sample_sigmas" not in options or not (ACCELERATION in options or clips[0].windows.differ_by_step(frames)):
             return None
         memo, sigmas = clips[0].memo, options.get("sigmas")
         if sigmas is None or memo.sigmas is not sigmas:
@@ -256,8 +271,11 @@ class AnimateModel(comfy.model_base.BaseModel):
                              "supported")
         if count > clips[0].windows.length:
             check_windows(options)
+        plan = plan_of(step, options)
         time = self.times(timestep[::count], clips, step, options)
         conditioning = [clip.conditioning or self.diffusion_model.condition(*clip.raw) for clip in clips]
+        if plan is not None and not plan.reference:
+            conditioning = [replace(c, reference=None) for c in conditioning]
         shared = all(clip.pose is clips[0].pose for clip in clips)
         on_window: Callable[[int], None] = options.get(ON_WINDOW, lambda _: host.check_cancel())
 
@@ -265,10 +283,18 @@ class AnimateModel(comfy.model_base.BaseModel):
             on_window(len(clips))
             chosen = [frames[i] for i in span]
             poses = [mm.cast_to_device(take(clip.pose, chosen), xw.device, dtype) for clip in (clips[:1] if shared else clips)]
-            # the module and not `predict` is what torch.compile replaces: nothing but tensors' work is inside
-            return self.diffusion_model(xw, time, conditioning, poses[0] if shared else torch.cat(poses), options)
 
-        return predict_in_windows(window, x, len(clips), clips[0].windows, step or 0)
+            def network(deep: DeepFeatures | None) -> Tensor:
+                # the module and not `predict` is what torch.compile replaces: nothing but tensors' work is inside
+                return self.diffusion_model(xw, time, conditioning, poses[0] if shared else torch.cat(poses), options, deep)
+
+            if plan is None:
+                return network(None)
+            room = self.memory_required(xw.shape, {COND_KEY: [[clip.windows.length] for clip in clips]})
+            return run_deep(network, plan, [clip.memo.kept for clip in clips], (tuple(chosen), patches_key(options)), xw.device,
+                            partial(host.keep, room=room))
+
+        return predict_in_windows(window, x, len(clips), clips[0].windows, (plan.whole if plan else step) or 0)
 
     def times(self, timestep: Tensor, clips: ClipBatch, step: int | None, options: dict[str, Any]) -> dict[str, Tensor]:
         """Time projections, all steps of a run at once where its timesteps are known and no hook changes weights."""

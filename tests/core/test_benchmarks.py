@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from animate_core.accelerate import PRESETS, Acceleration
 from animate_core.demo.character import HELD_OUT_SEED
 from animate_core.demo.clip import demo_clip
 from animate_core.windows import Windows
-from benchmarks import drawing, memory, retargeting, step
+from benchmarks import acceleration, drawing, memory, retargeting, step
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.builtin import WindowedPoses, builtin_model, decode, draw_skeletons, sample, subject
 from benchmarks.card import CardFlops, flops_of, peak_of, pretended_card
@@ -34,7 +35,7 @@ def test_the_page_is_what_the_stored_results_give() -> None:
         assert (DOCS / "benchmarks" / f"{name}.svg").is_file()
 
 
-@pytest.mark.parametrize("benchmark", [step, memory, drawing, retargeting], ids=lambda b: b.name)
+@pytest.mark.parametrize("benchmark", [step, memory, acceleration, drawing, retargeting], ids=lambda b: b.name)
 def test_a_quick_run_gives_results_that_can_be_stored_and_shown(benchmark: object, tmp_path: Path) -> None:
     assert benchmark in BENCHMARKS
     results = benchmark.run(Options(quick=True, rounds=1, memory=False))  # type: ignore[attr-defined]
@@ -122,6 +123,14 @@ def test_step_flops_are_the_sum_of_known_parts() -> None:
             assert 1.3 * one[kind] < both[kind] < 2 * one[kind]
         else:
             assert both[kind] == 2 * one[kind], kind
+
+
+def test_presets_save_what_they_promise_at_full_size() -> None:
+    passes = acceleration.flops_by_pass(512, 768, 24)
+    plain = acceleration.run_flops(passes, Acceleration(), 25)
+    assert plain == 25 * (passes["conditional", 0] + passes["unconditional", 0])
+    assert plain / acceleration.run_flops(passes, PRESETS["Balanced"], 25) > 2
+    assert plain / acceleration.run_flops(passes, PRESETS["Fast"], 25) > 3.5
 
 
 PUBLISHED = Windows(16, 4, schedule="published", weights="flat")
