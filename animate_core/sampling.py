@@ -14,7 +14,8 @@ from torch import Tensor
 
 from .blocks import Attention, ClipConditioning, sdpa
 from .families import NUM_TRAIN_TIMESTEPS, FamilyPreset, ddim_config, scheduler_config
-from .windows import Windows, predict_in_windows, take
+from .pose_guider import PoseFrames
+from .windows import Windows, predict_in_windows
 
 if TYPE_CHECKING:
     from .unet import UNet
@@ -149,14 +150,16 @@ def sample_clip(predict: Predict, noise: Tensor, preset: FamilyPreset, *, schedu
     return x
 
 
-def unet_predictor(unet: UNet, conditional: ClipConditioning, unconditional: ClipConditioning | None, pose: Tensor, windows: Windows,
-                   *, attention: Attention = sdpa, together: bool = True, on_window: Callable[[], None] | None = None) -> Predict:
+def unet_predictor(unet: UNet, conditional: ClipConditioning, unconditional: ClipConditioning | None,
+                   pose: Tensor | PoseFrames, windows: Windows, *, attention: Attention = sdpa, together: bool = True,
+                   on_window: Callable[[], None] | None = None) -> Predict:
     """A `predict` for `sample_clip` that runs a UNet in windows.
 
-    pose: features `[F, C, h, w]` on any device, streamed to the UNet's window by window. together: both halves of the
-    guidance in one batch; otherwise one after the other, for half the memory. on_window: called before each window,
-    may raise to cancel.
+    pose: features `[F, C, h, w]` on any device, or what they are made of, streamed to the UNet's window by window.
+    together: both halves of the guidance in one batch; otherwise one after the other, for half the memory.
+    on_window: called before each window, may raise to cancel.
     """
+    poses = pose if isinstance(pose, PoseFrames) else PoseFrames(pose)
 
     def run(x: Tensor, timestep: Tensor, step: int, clips: Sequence[ClipConditioning]) -> Tensor:
         time = unet.time_projections(timestep.to(x.device), unet.dtype)
@@ -164,7 +167,7 @@ def unet_predictor(unet: UNet, conditional: ClipConditioning, unconditional: Cli
         def window(xw: Tensor, frames: list[int]) -> Tensor:
             if on_window:
                 on_window()
-            return unet(xw, time, clips, take(pose, frames).to(xw), attention)
+            return unet(xw, time, clips, poses.at(frames, xw.device, xw.dtype), attention)
 
         return predict_in_windows(window, x.to(unet.dtype).repeat(len(clips), 1, 1, 1), len(clips), windows, step)
 
