@@ -70,9 +70,9 @@ def attention_in_network(bench: Bench) -> dict[str, Any]:
         seen.append((args[0].shape[1], kwargs.get("low_precision_attention") is False))
         return function(*args, **kwargs)
 
-    model = bench.exact_model.clone()
+    model, side, frames = bench.exact_model.clone(), 128, 3
     model.model_options.setdefault("transformer_options", {})["optimized_attention_override"] = stand_in
-    bench.k_sample(model, steps=1)
-    temporal = [marked for tokens, marked in seen if tokens == bench.frames]
-    spatial = [marked for tokens, marked in seen if tokens == (bench.size // 8) ** 2]
+    bench.host.k_sample(bench.host.conditioning(model, *bench.host.encoded(side, side, frames)), steps=1)
+    temporal = [marked for tokens, marked in seen if tokens == frames]
+    spatial = [marked for tokens, marked in seen if tokens == (side // 8) ** 2]
     return {"temporal": len(temporal), "temporal marked": sum(temporal), "spatial": len(spatial), "spatial marked": sum(spatial)}
