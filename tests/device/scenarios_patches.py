@@ -110,6 +110,19 @@ def hooked(bench: Bench, node: Node, files: str = "small_fp32", weight_dtype: st
     return results
 
 
+@scenario("guidance/Self-Attention Guidance in one window", "cpu")
+def self_attention_guidance(bench: Bench) -> dict[str, Any]:
+    """It blurs by the attention of the middle block, which of the other scenarios' pictures is a single token."""
+    reference, pose = bench.host.encoded(128, 128, 2)
+    guided = bench.host.node("SelfAttentionGuidance", bench.exact_model, 0.5, 2.0)
+    distances = {}
+    for path in ("k_sampler", "multi_frame"):
+        samples = [bench.host.k_sample(bench.host.conditioning(model, reference, pose), steps=1) if path == "k_sampler"
+                   else bench.host.multi_frame(model, reference, pose, steps=1) for model in (guided, bench.exact_model)]
+        distances[path] = distance(*samples)
+    return distances
+
+
 @scenario("hooks/schedule", "cpu")
 def scheduled_hook(bench: Bench) -> dict[str, Any]:
     """A LoRA hook whose strength changes over the steps: on throughout, off throughout, and on from the middle."""
