@@ -174,8 +174,7 @@ for _node in NODES:
     _function = {"hooks": hooked, "hooks_attn2": hooked, "control": controlled}.get(_node.class_type, tried)
     scenario(f"node/{_node.label}", "cpu")(partial(_function, node=_node))
     if _node.class_type in ENDS:
-        scenario(f"hooks/{_node.label}", "dynamic")(partial(hooked, node=_node))
-        scenario(f"hooks/{_node.label}/auto", "dynamic")(partial(hooked, node=_node, weight_dtype="auto"))
+        scenario(f"hooks/{_node.label}", "dynamic")(partial(hooked, node=_node, weight_dtype="auto"))
 
 
 def loaded_for_compiling(bench: Bench, path: str) -> dict[str, Any]:

@@ -56,11 +56,10 @@ def test_guidance_is_the_same_in_both_paths(run: Run, label: str) -> None:
 @pytest.mark.parametrize("label", ["LoRA hook on the conditioning", "LoRA hook, attn2 alone"])
 @pytest.mark.parametrize("windows", ["one", "several"])
 def test_a_lora_hook_equals_the_loader_with_dynamic_vram(run: Run, label: str, windows: str) -> None:
-    # the host adds LoRAs in fp16 on such a card, and auto computes in it too
-    for name, limit in ((f"hooks/{label}", 0.03), (f"hooks/{label}/auto", 0.1)):
-        result = run("dynamic").of(name)[f"k_sampler/{windows}"]
-        assert "error" not in result, f"{name}: {result}"
-        assert result["from other"] < limit < result["distance"], name
+    result = run("dynamic").of(f"hooks/{label}")[f"k_sampler/{windows}"]
+    assert "error" not in result, result
+    # the host adds LoRAs in fp16 on such a card
+    assert result["from other"] < 0.05 < result["distance"]
 
 
 def test_self_attention_guidance_works_in_one_window(run: Run) -> None:
