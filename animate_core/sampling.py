@@ -16,7 +16,8 @@ from torch import Tensor
 from .accelerate import Kept, StepPlan, run_deep
 from .blocks import Attention, ClipConditioning, DeepFeatures, sdpa
 from .families import NUM_TRAIN_TIMESTEPS, FamilyPreset, ddim_config, scheduler_config
-from .windows import Windows, predict_in_windows, take
+from .pose_guider import PoseFrames
+from .windows import Windows, predict_in_windows
 
 if TYPE_CHECKING:
     from .unet import UNet
@@ -151,15 +152,17 @@ def sample_clip(predict: Predict, noise: Tensor, preset: FamilyPreset, *, schedu
     return x
 
 
-def unet_predictor(unet: UNet, conditional: ClipConditioning, unconditional: ClipConditioning | None, pose: Tensor, windows: Windows,
-                   *, attention: Attention = sdpa, together: bool = True, on_window: Callable[[], None] | None = None,
-                   plans: Sequence[StepPlan] = ()) -> Predict:
+def unet_predictor(unet: UNet, conditional: ClipConditioning, unconditional: ClipConditioning | None,
+                   pose: Tensor | PoseFrames, windows: Windows, *, attention: Attention = sdpa, together: bool = True,
+                   on_window: Callable[[], None] | None = None, plans: Sequence[StepPlan] = ()) -> Predict:
     """A `predict` for `sample_clip` that runs a UNet in windows.
 
-    pose: features `[F, C, h, w]` on any device, streamed to the UNet's window by window. together: both halves of the
-    guidance in one batch; otherwise one after the other, for half the memory. on_window: called before each window,
-    may raise to cancel. plans: of each step (`Acceleration.at`), for an accelerated run; it serves one run.
+    pose: features `[F, C, h, w]` on any device, or what they are made of, streamed to the UNet's window by window.
+    together: both halves of the guidance in one batch; otherwise one after the other, for half the memory.
+    on_window: called before each window, may raise to cancel. plans: of each step (`Acceleration.at`), for an accelerated
+    run; the `predict` serves one run then.
     """
+    poses = pose if isinstance(pose, PoseFrames) else PoseFrames(pose)
     kept = {"conditional": Kept(), "unconditional": Kept()}
     difference: list[Tensor] = []  # the unconditional half less the conditional one, where they were computed last
 
@@ -173,7 +176,7 @@ def unet_predictor(unet: UNet, conditional: ClipConditioning, unconditional: Cli
                 on_window()
 
             def network(deep: DeepFeatures | None) -> Tensor:
-                return unet(xw, time, clips, take(pose, frames).to(xw), attention, deep=deep)
+                return unet(xw, time, clips, poses.at(frames, xw.device, xw.dtype), attention, deep=deep)
 
             if plan is None:
                 return network(None)

@@ -30,8 +30,9 @@ from ..animate_core.blocks import ClipConditioning, DeepFeatures
 from ..animate_core.checkpoints import prepare_denoiser
 from ..animate_core.families import BETA_END, BETA_START, FamilyPreset, family_preset
 from ..animate_core.memory import step_bytes
+from ..animate_core.pose_guider import PoseFrames
 from ..animate_core.unet import UNet, UNetConfig
-from ..animate_core.windows import Windows, predict_in_windows, take
+from ..animate_core.windows import Windows, predict_in_windows
 from . import host
 from .host_patches import HostPatches, check_windows, patches_key, unserved
 from .sockets import Pose, Reference
@@ -54,6 +55,11 @@ class ClipSource:
     reference: Reference | None
     pose: Pose
     windows: Windows
+
+    def shape(self, channels: int) -> list[int]:
+        """What `memory_required` is told: frames that run at once, and bytes that making their pose features takes."""
+        length = min(self.windows.length, self.pose.frames)
+        return [length, self.pose.window_bytes(length, channels)]
 
 
 @dataclass
@@ -86,13 +92,15 @@ class ClipState:
     """One clip's conditioning during sampling.
 
     conditioning: ready, or None where hooks change the weights from call to call: then it is made of `raw` inside each call.
-    raw: image token, and features of the reference or None. frames: which poses the rows stand for (None: 0, 1, 2 ...).
+    raw: image token, and features of the reference or None. shape: of `ClipSource.shape`. frames: which poses the rows stand for
+    (None: 0, 1, 2 ...).
     """
 
     conditioning: ClipConditioning | None
     raw: tuple[Tensor, dict[str, Tensor] | None]
-    pose: Tensor
+    pose: PoseFrames
     windows: Windows
+    shape: list[int]
     frames: Sequence[int] | None = None
     memo: RunMemo = field(default_factory=RunMemo)
 
@@ -104,7 +112,7 @@ class ClipState:
             token, features = self.raw
             moved = None if features is None else {path: x.to(device) for path, x in features.items()}
             self.memo.elsewhere[device] = replace(self, conditioning=self.conditioning and self.conditioning.to(device),
-                                                  raw=(token.to(device), moved), memo=RunMemo())
+                                                  raw=(token.to(device), moved), pose=self.pose.to(device), memo=RunMemo())
         return replace(self.memo.elsewhere[device], frames=self.frames)
 
 
@@ -130,8 +138,8 @@ class ClipCond(comfy.conds.CONDRegular):
         return ClipBatch(state for cond in (self, *others) for state in cond.cond)
 
     def size(self) -> list[int]:
-        # read back by memory_required: how many frames of a clip run at once
-        return [self.cond[0].windows.length]
+        # read back by memory_required
+        return self.cond[0].shape
 
 
 class HostUNet(UNet):
@@ -187,10 +195,10 @@ class AnimateModel(comfy.model_base.BaseModel):
                              "Anyone MODEL "
                              "is sampled with the positive and negative of Animate Conditioning")
         noise = kwargs["noise"]
-        if noise.shape[0] > source.pose.features.shape[0]:
-            raise ValueError(f"latent_image: {noise.shape[0]} frames, but the pose has {source.pose.features.shape[0]}; use the LATENT "
+        if noise.shape[0] > source.pose.frames:
+            raise ValueError(f"latent_image: {noise.shape[0]} frames, but the pose has {source.pose.frames}; use the LATENT "
                              "of Animate Conditioning")
-        if noise.shape[-2:] != source.pose.features.shape[-2:]:
+        if noise.shape[-2:] != (source.pose.height // 8, source.pose.width // 8):
             raise ValueError(f"latent_image: {noise.shape[-1] * 8}x{noise.shape[-2] * 8} pixels, but the pose was encoded at "
                              f"{source.pose.width}x{source.pose.height}; use the LATENT of Animate Conditioning")
         dtype, device = self.get_dtype_inference(), kwargs["device"]
@@ -202,23 +210,24 @@ class AnimateModel(comfy.model_base.BaseModel):
         conditioning = None if kwargs.get("hooks") is not None else self.diffusion_model.condition(tokens, features)
         # the features themselves are needed no more once their keys and values are there
         raw = (tokens, features if conditioning is None else None)
-        return {COND_KEY: ClipCond(ClipBatch([ClipState(conditioning, raw, source.pose.features, source.windows)]))}
+        shape = source.shape(self.config.block_out_channels[0])
+        return {COND_KEY: ClipCond(ClipBatch([ClipState(conditioning, raw, source.pose.ready(device), source.windows, shape)]))}
 
     def extra_conds_shapes(self, **kwargs: Any) -> dict[str, list[int]]:
         source: ClipSource | None = kwargs.get(COND_KEY)
-        return {COND_KEY: [source.windows.length]} if source else {}
+        return {COND_KEY: source.shape(self.config.block_out_channels[0])} if source else {}
 
     def memory_required(self, input_shape: Sequence[int], cond_shapes: dict[str, list[list[int]]] | None = None) -> float:
         """By window, not by clip: a longer clip runs more windows, not larger ones."""
-        lengths = [shape[0] for shape in (cond_shapes or {}).get(COND_KEY, [])]
-        rows = input_shape[0]
-        if lengths:
-            rows = min(rows, len(lengths) * max(lengths))
+        shapes = (cond_shapes or {}).get(COND_KEY, [])
+        rows, clips = input_shape[0], max(1, len(shapes))
+        if shapes:
+            rows = min(rows, clips * max(length for length, _ in shapes))
         if not (mm.xformers_enabled() or mm.pytorch_attention_flash_attention()):
             return super().memory_required([rows, *input_shape[1:]])
-        clips = max(1, len(lengths))
-        return step_bytes(input_shape[-1], input_shape[-2], math.ceil(rows / clips), clips, mm.dtype_size(self.get_dtype_inference()),
+        step = step_bytes(input_shape[-1], input_shape[-2], math.ceil(rows / clips), clips, mm.dtype_size(self.get_dtype_inference()),
                           self.config.block_out_channels[0])
+        return max([step, *(poses for _, poses in shapes)])
 
     def resize_cond_for_context_window(self, cond_key: str, cond_value: Any, window: Any, x_in: Tensor, device: Any,
                                        retain_index_list: Sequence[int] = ()) -> ClipCond | None:
@@ -265,9 +274,9 @@ class AnimateModel(comfy.model_base.BaseModel):
         dtype = self.get_dtype_inference()
         count = x.shape[0] // len(clips)
         frames = clips[0].frames or range(count)
-        if len(frames) != count or x.shape[-2:] != clips[0].pose.shape[-2:]:
+        if len(frames) != count or x.shape[-2:] != clips[0].pose.size:
             raise ValueError(f"latent: {count} frames of {x.shape[-1]}x{x.shape[-2]} do not fit the pose "
-                             f"({len(frames)} frames of {clips[0].pose.shape[-1]}x{clips[0].pose.shape[-2]}); area conditioning is not "
+                             f"({len(frames)} frames of {clips[0].pose.size[1]}x{clips[0].pose.size[0]}); area conditioning is not "
                              "supported")
         if count > clips[0].windows.length:
             check_windows(options)
@@ -276,13 +285,14 @@ class AnimateModel(comfy.model_base.BaseModel):
         conditioning = [clip.conditioning or self.diffusion_model.condition(*clip.raw) for clip in clips]
         if plan is not None and not plan.reference:
             conditioning = [replace(c, reference=None) for c in conditioning]
-        shared = all(clip.pose is clips[0].pose for clip in clips)
+        shared = all(clip.pose.kept is clips[0].pose.kept for clip in clips)
         on_window: Callable[[int], None] = options.get(ON_WINDOW, lambda _: host.check_cancel())
 
         def window(xw: Tensor, span: Sequence[int]) -> Tensor:
             on_window(len(clips))
             chosen = [frames[i] for i in span]
-            poses = [mm.cast_to_device(take(clip.pose, chosen), xw.device, dtype) for clip in (clips[:1] if shared else clips)]
+            soon = mm.device_supports_non_blocking(xw.device)
+            poses = [clip.pose.at(chosen, xw.device, dtype, soon) for clip in (clips[:1] if shared else clips)]
 
             def network(deep: DeepFeatures | None) -> Tensor:
                 # the module and not `predict` is what torch.compile replaces: nothing but tensors' work is inside
@@ -290,7 +300,7 @@ class AnimateModel(comfy.model_base.BaseModel):
 
             if plan is None:
                 return network(None)
-            room = self.memory_required(xw.shape, {COND_KEY: [[clip.windows.length] for clip in clips]})
+            room = self.memory_required(xw.shape, {COND_KEY: [clip.shape for clip in clips]})
             return run_deep(network, plan, [clip.memo.kept for clip in clips], (tuple(chosen), patches_key(options)), xw.device,
                             partial(host.keep, room=room))
 

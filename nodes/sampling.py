@@ -65,14 +65,14 @@ def check_fit(model: AnimateModel, reference: Any, pose: Any, frames: int, windo
     if reference.token.shape[-1] != config.cross_attention_dim:
         raise ValueError(f"reference: its image token has {reference.token.shape[-1]} numbers, the MODEL takes "
                          f"{config.cross_attention_dim}")
-    if pose.features.shape[1] != config.block_out_channels[0]:
-        raise ValueError(f"pose: the features of {pose.source} have {pose.features.shape[1]} channels, the MODEL takes "
+    if pose.channels != config.block_out_channels[0]:
+        raise ValueError(f"pose: the features of {pose.source} have {pose.channels} channels, the MODEL takes "
                          f"{config.block_out_channels[0]}; "
                          "load the pose guider that belongs to it")
     if (reference.width, reference.height) != (pose.width, pose.height):
         raise ValueError(f"pose: it was encoded at {pose.width}x{pose.height} and the reference at {reference.width}x{reference.height}; "
                          "set the same width and height in Encode Reference and Encode Pose")
-    have = pose.features.shape[0]
+    have = pose.frames
     if frames > have:
         raise ValueError(f"frames: {frames} asked for, but the pose has {have}; lower frames (0 takes all), or give more pose pictures")
     frames = frames or have

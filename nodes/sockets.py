@@ -9,7 +9,9 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..animate_core.memory import pictures_step_bytes
 from ..animate_core.pose.style import Look
+from ..animate_core.pose_guider import PoseFrames, guider_on
 from ..animate_core.unet import UNetConfig
 
 ReferenceNetSocket = io.Custom("REFERENCE_NET")
@@ -61,13 +63,32 @@ class Reference:
 
 @dataclass(frozen=True)
 class Pose:
-    """features `[F, C, height / 8, width / 8]`, off the GPU. look: what the skeletons look to be, None where they suit their family."""
+    """kept: features `[F, C, height / 8, width / 8]`; or pictures `[F, height, width, 3]` uint8, of which the guider makes features while
+    sampling. Off the GPU. look: what the skeletons look to be, None where they suit their family."""
 
-    features: Tensor
+    kept: Tensor
+    guider: PoseGuider | None
+    channels: int
     width: int
     height: int
     source: str
     look: Look | None = None
+
+    @property
+    def frames(self) -> int:
+        return len(self.kept)
+
+    def ready(self, device: torch.device) -> PoseFrames:
+        """For sampling on a device. A guider's weights, a few MB, go there with the rest of the conditioning, for each card its own."""
+        guider = None if self.guider is None else guider_on(self.guider.patcher.model, device, self.guider.dtype)
+        return PoseFrames(self.kept, guider)
+
+    def window_bytes(self, frames: int, channels: int) -> int:
+        """What making a window's features takes on the GPU, beside the clip's conditioning; 0 where they are ready."""
+        if self.guider is None:
+            return 0
+        return pictures_step_bytes(self.width // 8, self.height // 8, frames, self.guider.dtype.itemsize,
+                                   self.guider.patcher.model.conv_in.out_channels, channels)
 
 
 def keypoints_input(name: str, tooltip: str, optional: bool = False) -> io.MultiType.Input:
@@ -98,6 +119,7 @@ def check_images(images: Any, name: str) -> Tensor:
         channels = {1: "one channel (a mask or greyscale): convert it to RGB", 4: "an alpha channel: composite it over a background, "
                     "or take the RGB output of Load Image"}.get(images.shape[-1], f"{images.shape[-1]} channels: convert it to RGB")
         raise ValueError(f"{name}: the image has {channels}")
-    if not torch.isfinite(images).all():
+    # some frames at a time: the check takes as much again as what it looks at
+    if not all(torch.isfinite(part).all() for part in images.split(8)):
         raise ValueError(f"{name}: the image has values that are not finite (NaN or infinity); repair the node that made it")
     return images

@@ -17,7 +17,7 @@ from animate_core.demo.clip import demo_clip
 from animate_core.windows import Windows
 from benchmarks import acceleration, drawing, memory, retargeting, step
 from benchmarks.__main__ import BENCHMARKS
-from benchmarks.builtin import WindowedPoses, builtin_model, decode, draw_skeletons, sample, subject
+from benchmarks.builtin import builtin_model, decode, draw_skeletons, sample, subject
 from benchmarks.card import CardFlops, flops_of, peak_of, pretended_card
 from benchmarks.common import Options, save
 from benchmarks.page import DOCS, page, stored
@@ -155,15 +155,9 @@ def test_the_seam_figure_finds_jumps_and_nothing_else() -> None:
         seam(truth, truth, 0 * weight)
 
 
-def test_poses_encoded_by_window_are_those_of_the_whole_clip() -> None:
-    seed, frames = HELD_OUT_SEED + 5, 12
-    skeletons = draw_skeletons(seed, "dance", frames)
-    assert (skeletons == demo_clip(seed, "dance", frames).poses).all()
-    model = builtin_model()
-    with torch.inference_mode():
-        whole = model.networks.guider(torch.from_numpy(skeletons).permute(0, 3, 1, 2).float() / 255)
-        part = WindowedPoses(model.networks.guider, skeletons)[[3, 4, 9]]
-    assert (part - whole[[3, 4, 9]]).abs().max() < 1e-4 * whole.abs().max()
+def test_skeletons_drawn_alone_are_those_of_the_whole_clip() -> None:
+    seed, frames = HELD_OUT_SEED + 5, 3
+    assert (draw_skeletons(seed, "dance", frames) == demo_clip(seed, "dance", frames).poses).all()
 
 
 def test_a_clip_in_windows_is_near_the_clip_in_one() -> None:
