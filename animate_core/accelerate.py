@@ -81,7 +81,7 @@ class Acceleration:
 
 PRESETS = {
     "Balanced": Acceleration(deep_every=2, guidance_every=4),
-    "Fast": Acceleration(deep_every=4, guidance_every=8),
+    "Fast": Acceleration(deep_every=5, guidance_every=5),
 }
 
 
