@@ -20,7 +20,7 @@ class Accelerate(io.ComfyNode):
         return io.Schema(
             node_id="MarionetteAccelerate", display_name="Accelerate", category=CATEGORY,
             description="Samples faster by leaving out work that changes the clip little. Works with Multi-Frame Sampler and with "
-                        "KSampler, beside LoRA, torch.compile and EasyCache. Without this node everything is computed.",
+                        "KSampler, beside LoRA, torch.compile and guidance nodes. Without this node everything is computed.",
             search_aliases=["faster", "speed", "deepcache", "skip uncond", "cfg interval", "turbo", "cache"],
             inputs=[
                 io.Model.Input("model", tooltip="From Load Motion UNet, Load Animate Anyone or Load Demo Model."),
