@@ -54,7 +54,7 @@ HEAD_POINTS = (NOSE, R_EYE, L_EYE, R_EAR, L_EAR, *range(FACE.start, FACE.stop))
 RARE = 0.25  # a point seen in a smaller share of the person's frames within a second is none of theirs, unless for LASTING at a time
 LASTING = 0.2  # seconds
 OFTEN = 0.5  # a point must be seen in such a share of the person's frames to be held
-BORDER = 0.05  # body heights: a point last seen so near the border, or about to be within SOON, left the picture
+BORDER = 0.03  # body heights: a point last seen so near the border, or about to be within SOON, left the picture
 SOON = 0.1  # seconds
 
 
@@ -185,6 +185,9 @@ def clean_person(clip: PoseClip, row: int, seen: Array, size: float, settings: C
             both, other = np.array(right + left), np.array(left + right)
             for values in (places, scores, seen):
                 values[np.ix_(swaps[:, group], both)] = values[np.ix_(swaps[:, group], other)]
+    else:
+        for _ in range(len(seen)):
+            on_frame()
     scale, sights = zoom(places, seen, fps), seen.copy()
     if settings.remove_outliers:
         # at 0.5 four times the usual leap, as in Hampel's test
@@ -263,14 +266,15 @@ def leaving(places: Array, seen: Array, height: Array, canvas: tuple[int, int], 
 def held(seen: Array, known: Array, left: Array) -> Array:
     """`[F, 134]` bool: long gaps in which a point's nearest sight is held.
 
-    The point is often seen, did not leave the picture, and what it hangs on is there. Nobody is held who left with any point of the body,
-    and no point of a head that hides it from us by turning.
+    The point is often seen, did not leave the picture, and what it hangs on is there. Nobody is held of whom a third was leaving when
+    they were lost, and no point of a head that hides it from us by turning. A point lost together with all others did not leave alone.
     """
-    there = seen.any(axis=1)
+    there = seen.any(axis=1, keepdims=True)
     often = seen.sum(axis=0) >= OFTEN * there.sum()
-    allowed = ~seen & often & ~left
-    gone = ~known.any(axis=1)
-    allowed[gone] &= ~left[gone][:, BODY].any(axis=1, keepdims=True)
+    gone = ~known.any(axis=1, keepdims=True)
+    together = gone & (filters.last_seen(seen) == filters.last_seen(there)) & (filters.next_seen(seen) == filters.next_seen(there))
+    went = 3 * (left & often)[:, BODY].sum(axis=1, keepdims=True) >= max(1, often[BODY].sum())
+    allowed = ~seen & often & (~left | together) & ~(gone & went)
     allowed[:, HEAD_POINTS] &= ~known[:, [NECK]]
     out = known | allowed
     for points, parents in HANGS_ON:

@@ -18,8 +18,8 @@ Array = np.ndarray
 MEDIAN_BLOCK = 512  # frames at a time: every frame's window is laid out in memory
 
 LEAP_SECONDS = 0.15  # a leap is back after at most this; what stays longer is a move
-FASTEST = 20.0  # body heights / s^2: hands and feet seldom accelerate more by themselves (about 3.5 g)
-TOGETHER = 2.0  # what leaps at most so many times as far as the points that it hangs together with is carried by them
+FASTEST = 40.0  # body heights / s^2 (about 7 g): hands and feet seldom accelerate more by themselves
+TOGETHER = 2.5  # what leaps at most so many times as far as the points that it hangs together with is carried by them
 STRAIN = 1.2  # a limb so many times as long as it mostly is does not exist
 
 DIFFERENCES = 4  # order of the differences in time that tell jitter from motion: of a swing of 2 Hz at 24 frames per second they leave 1 %
@@ -95,9 +95,15 @@ def running_median(x: Array, seen: Array, half: int) -> Array:
     return out
 
 
+def quantile(x: Array, known: Array, share: float) -> Array:
+    """`[N]`: of the known values of each column of x `[F, N]`, the one above so many; inf where none is known."""
+    ranked = np.sort(np.where(known, x, np.inf), axis=0)
+    return ranked[(share * (known.sum(axis=0) - 1).clip(0)).astype(int), np.arange(x.shape[1])]
+
+
 def window_mean(x: Array, half: int) -> Array:
-    """Mean of x `[F, N]` over 2 half + 1 frames; those outside the clip count as 0."""
-    return scipy_filters()(x.astype(float), np.full(2 * half + 1, 1 / (2 * half + 1)), axis=0, mode="constant")
+    """Mean of x `[F, N]` over 2 half + 1 frames; at its ends the clip is taken to go back."""
+    return scipy_filters()(x.astype(float), np.full(2 * half + 1, 1 / (2 * half + 1)), axis=0, mode="reflect")
 
 
 # ---------------------------------------------------------------------------------------------------------------------------------- leaps
@@ -106,42 +112,47 @@ def find_leaps(x: Array, seen: Array, scale: Array, parents: Array, fps: float, 
     """`[F, N]` bool: sights of a point that leaps away by itself and is back within LEAP_SECONDS.
 
     How far a point leaps is its distance from the straight line in time between the sights before and after. It is wrong beyond `floor`
-    (body heights) and what FASTEST allows in that time, `factor` times the point's mean leap within a second, and TOGETHER times the
-    leap of the points that it hangs together with: so fast motion, which carries whole limbs, stays at any frame rate. A limb that is
+    (body heights) with what FASTEST allows in that time, `factor` times what is usual for it within a second, and TOGETHER times the leap
+    of the points that it hangs together with: so fast motion, which carries whole limbs, stays at any frame rate. A limb that is
     stretched by the leap needs no allowance for speed. parents `[N]`: the point that each hangs on, or -1.
     """
-    left, half = seen.copy(), max(3, round(fps / 2))
-    children = np.flatnonzero(parents >= 0)
+    left, half, children = seen.copy(), max(3, round(fps / 2)), np.flatnonzero(parents >= 0)
     length = np.linalg.norm(x[:, children] - x[:, parents[children]], axis=-1) / scale
-    both = seen[:, children] & seen[:, parents[children]]
-    usual = np.full(children.shape, np.inf)
-    for i in np.flatnonzero(both.any(axis=0)):
-        usual[i] = np.quantile(length[both[:, i], i], 0.9)
-    stretched = np.zeros(seen.shape, bool)
-    stretched[:, children] = both & (length > STRAIN * usual + 0.02)
-    for frames in range(min(max(1, round(LEAP_SECONDS * fps)), len(x) - 2), 0, -1):
+    both, stretched = seen[:, children] & seen[:, parents[children]], np.zeros(seen.shape, bool)
+    stretched[:, children] = both & (length > STRAIN * quantile(length, both, 0.9) + 0.02)
+    longest = min(max(1, round(LEAP_SECONDS * fps)), len(x) - 2)
+    for frames in 2 * list(range(longest, 0, -1)):  # twice, as one leap hides others
         y, end = fill(x, left), int(frames == 1)
         if end:  # the first and the last frame against the line through the next two
             y = np.concatenate([3 * y[1:2] - 2 * y[2:3], y, 3 * y[-2:-1] - 2 * y[-3:-2]])
         starts = len(y) - frames - 1
         way, before, after = np.linspace(0, 1, frames + 2), y[:starts], y[frames + 1:]
-        leap = np.min([np.linalg.norm(y[k:k + starts] - before - way[k] * (after - before), axis=-1) for k in range(1, frames + 1)], axis=0)
+        away = np.stack([y[k:k + starts] - before - way[k] * (after - before) for k in range(1, frames + 1)])
+        leap = np.linalg.norm(away, axis=-1).min(axis=0)
         inside = [slice(k - end, k - end + starts) for k in range(1, frames + 1)]
         unit, strained = scale[inside[0]], np.min([stretched[k] for k in inside], axis=0)
-        own = np.maximum(floor + FASTEST * ((frames + 1) / fps) ** 2 / 8, factor * window_mean(leap, half) / unit)
-        limit = np.maximum(np.where(strained, floor, own) * unit, TOGETHER * carried(leap, parents))
+        own = np.maximum(floor + FASTEST * ((frames + 1) / fps) ** 2 / 8, factor * window_mean(np.sqrt(leap), half) ** 2 / unit)
+        if end:
+            own[[0, -1]] *= 2  # beyond two points a line tells half as much as between them
+        together = carried(leap, away.mean(axis=0), parents)
+        limit = np.maximum(np.where(strained, floor, own) * unit, np.where(strained, 0.5, TOGETHER) * together)
         found = (leap > limit) & (leap > 0.75 * np.linalg.norm(after - before, axis=-1))
         for k in inside:
             left[k] &= ~found
     return seen & ~left
 
 
-def carried(leap: Array, parents: Array) -> Array:
-    """The farthest leap among a point's parent and its children in body and feet, leap `[..., N]`."""
+def carried(leap: Array, way: Array, parents: Array) -> Array:
+    """The farthest leap, within 60 degrees of its own, among a point's parent and its children in body and feet.
+
+    leap `[..., N]`: how far; way `[..., N, 2]`: where to.
+    """
     children, out = np.flatnonzero(parents >= 0), np.zeros_like(leap)
-    out[:, children] = leap[:, parents[children]]
-    for child in children[children < FEET.stop]:
-        np.maximum(out[:, parents[child]], leap[:, child], out=out[:, parents[child]])
+    a, b = way[:, children], way[:, parents[children]]
+    alike = (a * b).sum(axis=-1) > 0.5 * np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+    out[:, children] = leap[:, parents[children]] * alike
+    for i in np.flatnonzero(children < FEET.stop):
+        np.maximum(out[:, parents[children[i]]], leap[:, children[i]] * alike[:, i], out=out[:, parents[children[i]]])
     return out
 
 
@@ -162,30 +173,29 @@ def local_polynomial(x: Array, weight: Array, half: int) -> Array:
     u, kernel = tricube(half)
     s0, s1, s2, s3, s4 = (correlate(weight, kernel * u**power, axis=0, mode="constant") for power in range(5))
     t0, t1, t2 = (correlate(weight[..., None] * x, kernel * u**power, axis=0, mode="constant") for power in range(3))
-    damping = 1e-3 * s0 + 1e-9
+    damping = 1e-5 * s0 + 1e-9
     b, c = s2 + damping, s4 + damping
     cofactors = b * c - s3 * s3, s2 * s3 - s1 * c, s1 * s3 - s2 * b  # of the normal equations' first row
     determinant = s0 * cofactors[0] + s1 * cofactors[1] + s2 * cofactors[2]
     value = sum(cofactor[..., None] * t for cofactor, t in zip(cofactors, (t0, t1, t2), strict=True))
-    return np.divide(value, determinant[..., None], out=np.array(x, float), where=(determinant > 1e-15)[..., None])
+    return np.divide(value, determinant[..., None], out=np.array(x, float), where=(determinant > 0)[..., None])
 
 
 def jitter(x: Array, seen: Array, fps: float) -> Array:
     """`[N]`: variance of each coordinate's jitter, from the fourth differences of the calmest quarter of a clip. x in body heights.
 
-    A point trembles at most twice as much as half of the body's points do, and at most by JITTER_LIMIT; at a low frame rate, at which motion too
-    makes differences, by less.
+    A point trembles at most twice as much as half of the body's points do, and at most by JITTER_LIMIT; at a low frame rate, at which
+    motion too makes differences, by less.
     """
-    limit = (JITTER_LIMIT * min(1, fps / 24)) ** 2
-    out = np.full(x.shape[1], np.nan)
+    out = np.full(x.shape[1], np.inf)
     if len(x) > DIFFERENCES:
         known = np.lib.stride_tricks.sliding_window_view(seen, DIFFERENCES + 1, axis=0).all(axis=-1)
         squares = (np.diff(x, DIFFERENCES, axis=0) ** 2).sum(axis=-1) / (2 * math.comb(2 * DIFFERENCES, DIFFERENCES))
-        for point in np.flatnonzero(known.sum(axis=0) > DIFFERENCES):
-            out[point] = np.quantile(squares[known[:, point], point], CALM) / -np.log(1 - CALM)  # two coordinates: chi-squared
-    body = out[BODY] if np.isfinite(out[BODY]).any() else out
-    usual = float(np.nanmedian(body)) if np.isfinite(body).any() else JITTER_USUAL**2
-    return np.minimum(np.where(np.isnan(out), usual, np.minimum(out, 4 * usual)), limit)
+        calm = quantile(squares, known, CALM) / -np.log(1 - CALM)  # of two coordinates: chi-squared, falling as exp(-x)
+        out = np.where(known.sum(axis=0) > DIFFERENCES, calm, np.inf)
+    told = out[BODY][np.isfinite(out[BODY])]
+    usual = float(np.median(told)) if told.size else JITTER_USUAL**2
+    return np.where(np.isfinite(out), out, usual).clip(max=min(4 * usual, (JITTER_LIMIT * min(1, fps / 24)) ** 2))
 
 
 def smooth(x: Array, seen: Array, scale: Array, trust: Array, fps: float, strength: float) -> Array:

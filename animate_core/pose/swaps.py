@@ -41,11 +41,11 @@ SWAP_GROUPS: tuple[tuple[str, tuple[int, ...], tuple[int, ...], tuple[float, ...
 )
 STATES = (np.arange(2 ** len(SWAP_GROUPS))[:, None] >> np.arange(len(SWAP_GROUPS))) & 1  # [8, 3]: which groups are swapped
 
-# Costs at a strength of 1. The unit is the leap that one swap of a group makes; at 0.5 the first two count twice.
+# Costs. The unit is the leap that one swap of a group makes; the first two are those at a strength of 1, at 0.5 they count twice.
 CHANGE = 0.15  # of each change of sides
 SWAPPED = 0.02  # a second: between two readings alike, the shorter part is the swap
-FACING = 1.0  # a second in which a surely seen face says the contrary
-TWISTED = 1.0  # a second in which shoulders, hips or ears face opposite ways
+FACE = 0.5  # a second in which a face is read as seen from behind, or looks the other way than the shoulders
+TWISTED = 1.0  # a second in which shoulders and hips face opposite ways, which no spine allows
 
 
 def find_swaps(places: Array, scores: Array, seen: Array, fps: float, strength: float,
@@ -53,11 +53,10 @@ def find_swaps(places: Array, scores: Array, seen: Array, fps: float, strength: 
     """`[F, 3]` bool: the frames in which a group's right and left are exchanged, in the cheapest reading of the whole clip.
 
     A reading costs how much all points accelerate from frame to frame, and what the constants above say: so a swap is undone whose ends
-    leap, a person who turns stays as they are, and the longer part is the truth unless the face tells otherwise. Eight states a frame,
-    exact by dynamic programming over pairs of frames. places `[F, 134, 2]`, scores and seen `[F, 134]`. on_frame is called once a frame.
+    leap, a person who turns stays as they are, and the longer part is the truth unless the face tells otherwise. A group without any
+    change is left alone. Eight states a frame, exact by dynamic programming over pairs of frames. places `[F, 134, 2]`, scores and seen
+    `[F, 134]`, two frames or more. on_frame is called once a frame.
     """
-    if len(seen) < 3:
-        return np.zeros((len(seen), len(SWAP_GROUPS)), bool)
     changed = STATES[:, None] ^ STATES  # [8, 8, 3]
     leaps = [accelerations(places, seen, right, left, weights)[:, changed[:, :, None, g], changed[None, :, :, g]]
              for g, (_, right, left, weights) in enumerate(SWAP_GROUPS)]
@@ -66,16 +65,19 @@ def find_swaps(places: Array, scores: Array, seen: Array, fps: float, strength: 
     stands = contradictions(places, scores, seen, strength) / fps
     cost = stands[0][:, None] + stands[1] + change  # of the cheapest way to a pair of states
     came_from = np.zeros((len(seen), *cost.shape), np.int8)
-    for t in range(2, len(seen)):
+    for t in range(len(seen)):
+        on_frame()
+        if t < 2:
+            continue
         total = cost[:, :, None] + moves[t - 2]
         came_from[t] = total.argmin(axis=0)
         cost = total.min(axis=0) + change + stands[t]
-        on_frame()
     pair = np.unravel_index(cost.argmin(), cost.shape)
     states = [int(pair[1]), int(pair[0])]
     for t in range(len(seen) - 1, 1, -1):
         states.append(int(came_from[t, states[-1], states[-2]]))
-    return np.asarray(STATES[states[::-1]].astype(bool))
+    swapped = STATES[states[::-1]].astype(bool)
+    return np.asarray(swapped & ~swapped.all(axis=0))
 
 
 def accelerations(places: Array, seen: Array, right: Sequence[int], left: Sequence[int], weights: Sequence[float]) -> Array:
@@ -104,8 +106,8 @@ def accelerations(places: Array, seen: Array, right: Sequence[int], left: Sequen
 def contradictions(places: Array, scores: Array, seen: Array, strength: float) -> Array:
     """`[F, 8]`: cost a second of each state in each frame, by what it says of which way the figure faces.
 
-    Seen from the front, the right side of a body is at the left of its upward direction; from behind, at the right. Both eyes are seen
-    from the front only. Shoulders and hips face alike, and so do ears where no eyes say more.
+    Seen from the front, the right side of a body is at the left of its upward direction; from behind, at the right. Shoulders and hips
+    face alike, and so mostly does the head, whose eyes are seen from the front if a detector does not guess them.
     """
     full = fill(places, seen)
     head, trunk = full[:, NOSE] - full[:, NECK], full[:, [R_SHOULDER, L_SHOULDER]].mean(axis=1) - full[:, [R_HIP, L_HIP]].mean(axis=1)
@@ -121,14 +123,12 @@ def contradictions(places: Array, scores: Array, seen: Array, strength: float) -
         area = np.where(seen[:, right] & seen[:, left], area, 0)
         return (area / max(float(np.median(np.abs(area[area != 0]))) if area.any() else 0, 1e-9)).clip(-1, 1)
 
-    eyes, ears = (facing(right, left, head) for right, left in ((R_EYE, L_EYE), (R_EAR, L_EAR)))
     shoulders, hips = facing(R_SHOULDER, L_SHOULDER, trunk), facing(R_HIP, L_HIP, trunk)
-    eyes *= (2 * scores[:, [NOSE, R_EYE, L_EYE]].min(axis=1) - 0.6).clip(0, 1) * seen[:, NOSE]  # detectors guess faces at backs, unsurely
-    face = np.where(np.abs(eyes) > 0.3, np.abs(eyes), 0)
-    arms_, legs_, face_ = (1 - 2 * STATES).T  # -1: swapped
-    out = SWAPPED / strength * STATES.sum(axis=-1) - FACING * eyes[:, None] * face_
-    for side, state in ((shoulders, arms_), (hips, legs_)):
-        out = out - FACING / 2 * (face * side)[:, None] * state
-    for (a, state), (b, other) in (((shoulders, arms_), (hips, legs_)), ((np.where(face > 0, 0, ears), face_), (shoulders, arms_))):
-        out = out + TWISTED * np.where((a * b)[:, None] * state * other < 0, np.minimum(np.abs(a), np.abs(b))[:, None], 0)
+    eyes, ears = (facing(right, left, head) for right, left in ((R_EYE, L_EYE), (R_EAR, L_EAR)))
+    sure = (2 * scores[:, [NOSE, R_EYE, L_EYE]].min(axis=1) - 0.6).clip(0, 1) * seen[:, [NOSE, R_EYE, L_EYE]].all(axis=1)
+    looks = np.where(sure > 0, eyes * sure, ears)
+    arms, legs, face = (1 - 2 * STATES).T  # -1: swapped
+    out = SWAPPED / strength * STATES.sum(axis=-1) + FACE * (eyes * sure).clip(0)[:, None] * (face < 0)
+    for cost, a, b, state in ((TWISTED, shoulders, hips, arms * legs), (FACE, looks, shoulders, face * arms)):
+        out = out + cost * np.where((a * b)[:, None] * state < 0, np.minimum(np.abs(a), np.abs(b))[:, None], 0)
     return out
