@@ -12,6 +12,7 @@ from . import filters
 from .keypoints import (
     BODY,
     FACE,
+    FEET,
     L_ANKLE,
     L_EAR,
     L_ELBOW,
@@ -58,24 +59,20 @@ BORDER = 0.03  # body heights: a point last seen so near the border, or about to
 SOON = 0.1  # seconds
 
 
-def hangs_on() -> tuple[tuple[list[int], list[int]], ...]:
-    """Points and the points that they hang on, outwards from the neck, which hangs on none: each step's parents are done before it."""
-    steps: list[dict[int, int]] = [
-        {NOSE: NECK, R_SHOULDER: NECK, L_SHOULDER: NECK, R_HIP: NECK, L_HIP: NECK},
-        {R_ELBOW: R_SHOULDER, L_ELBOW: L_SHOULDER, R_KNEE: R_HIP, L_KNEE: L_HIP, R_EYE: NOSE, L_EYE: NOSE, R_EAR: NOSE, L_EAR: NOSE,
-         **dict.fromkeys(range(FACE.start, FACE.stop), NOSE)},
-        {R_WRIST: R_ELBOW, L_WRIST: L_ELBOW, R_ANKLE: R_KNEE, L_ANKLE: L_KNEE},
-        {**dict.fromkeys((18, 19, 20), L_ANKLE), **dict.fromkeys((21, 22, 23), R_ANKLE),
-         **dict.fromkeys(range(LEFT_HAND.start, LEFT_HAND.stop), L_WRIST),
-         **dict.fromkeys(range(RIGHT_HAND.start, RIGHT_HAND.stop), R_WRIST)},
-    ]
-    return tuple((list(step), list(step.values())) for step in steps)
-
-
-HANGS_ON = hangs_on()
-PARENTS = np.full(NUM_POINTS, -1)  # the point that each hangs on
-for hanging, on in HANGS_ON:
-    PARENTS[hanging] = on
+# The point that each hangs on, outwards from the neck, which hangs on none: each step's parents are done before it
+HANGS_ON: tuple[dict[int, int], ...] = (
+    {NOSE: NECK, R_SHOULDER: NECK, L_SHOULDER: NECK, R_HIP: NECK, L_HIP: NECK},
+    {R_ELBOW: R_SHOULDER, L_ELBOW: L_SHOULDER, R_KNEE: R_HIP, L_KNEE: L_HIP, **dict.fromkeys(HEAD_POINTS[1:], NOSE)},
+    {R_WRIST: R_ELBOW, L_WRIST: L_ELBOW, R_ANKLE: R_KNEE, L_ANKLE: L_KNEE},
+    {**dict.fromkeys((18, 19, 20), L_ANKLE), **dict.fromkeys((21, 22, 23), R_ANKLE),
+     **dict.fromkeys(range(LEFT_HAND.start, LEFT_HAND.stop), L_WRIST), **dict.fromkeys(range(RIGHT_HAND.start, RIGHT_HAND.stop), R_WRIST)},
+)
+BONES = [bone for step in HANGS_ON for bone in step.items()]
+PARENTS = np.full(NUM_POINTS, -1)
+PARENTS[[point for point, _ in BONES]] = [parent for _, parent in BONES]
+# Points and what they move with: what they hang on, in body and feet what hangs on them, and the same joint of the other side
+COMPANY = np.array([*BONES, *((parent, point) for point, parent in BONES if point < FEET.stop),
+                    *(pair for _, right, left, _ in SWAP_GROUPS for a, b in zip(right, left, strict=True) for pair in ((a, b), (b, a)))])
 
 
 @dataclass(frozen=True)
@@ -191,7 +188,8 @@ def clean_person(clip: PoseClip, row: int, seen: Array, size: float, settings: C
     scale, sights = zoom(places, seen, fps), seen.copy()
     if settings.remove_outliers:
         # at 0.5 four times the usual leap, as in Hampel's test
-        seen &= ~filters.find_leaps(places, seen, scale, PARENTS, fps, 0.025 / settings.remove_outliers, 2 / settings.remove_outliers)
+        floor, factor = 0.025 / settings.remove_outliers, 2 / settings.remove_outliers
+        seen &= ~filters.find_leaps(places, seen, scale, PARENTS, COMPANY, fps, floor, factor)
         seen &= ~rare(seen, fps)
         report.outliers[:] += (sights & ~seen).sum(axis=1)
     if settings.smooth:
@@ -277,7 +275,8 @@ def held(seen: Array, known: Array, left: Array) -> Array:
     allowed = ~seen & often & (~left | together) & ~(gone & went)
     allowed[:, HEAD_POINTS] &= ~known[:, [NECK]]
     out = known | allowed
-    for points, parents in HANGS_ON:
+    for step in HANGS_ON:
+        points, parents = list(step), list(step.values())
         out[:, points] &= known[:, points] | out[:, parents] | ~seen[:, parents].any(axis=0)
     return out
 
@@ -289,7 +288,8 @@ def fill_places(places: Array, seen: Array, long: Array) -> Array:
     the picture, it would tear off. places `[F, 134, 2]`.
     """
     out = np.where(long[..., None], filters.hold(places, seen), filters.fill(places, seen))
-    for points, parents in HANGS_ON:
+    for step in HANGS_ON:
+        points, parents = list(step), list(step.values())
         base = out[:, parents]
         held = base + filters.hold(places[:, points] - base, seen[:, points])
         out[:, points] = np.where(long[:, points, None], held, out[:, points])

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .keypoints import BODY, FEET, PoseError
+from .keypoints import BODY, PoseError
 
 Array = np.ndarray
 
@@ -19,12 +19,12 @@ MEDIAN_BLOCK = 512  # frames at a time: every frame's window is laid out in memo
 
 LEAP_SECONDS = 0.15  # a leap is back after at most this; what stays longer is a move
 FASTEST = 40.0  # body heights / s^2 (about 7 g): hands and feet seldom accelerate more by themselves
-TOGETHER = 2.5  # what leaps at most so many times as far as the points that it hangs together with is carried by them
+TOGETHER = 2.5  # what leaps at most so many times as far as another point that it moves with is carried by it
 STRAIN = 1.2  # a limb so many times as long as it mostly is does not exist
 
 DIFFERENCES = 4  # order of the differences in time that tell jitter from motion: of a swing of 2 Hz at 24 frames per second they leave 1 %
 CALM = 0.25  # their quantile that is taken: nobody moves fast for three quarters of a clip
-JITTER_LIMIT = 0.01  # body heights: the jitter of a bad detector; more is motion. Below 24 frames per second less, see `jitter`
+JITTER_LIMIT = 0.01  # body heights: the jitter of a bad detector; more is motion. Below 30 frames per second less, see `jitter`
 JITTER_USUAL = 0.004  # body heights: where a clip is too short to tell
 LEAST_HALF = 2  # frames on each side: a parabola needs three points, a filter more
 
@@ -108,13 +108,13 @@ def window_mean(x: Array, half: int) -> Array:
 
 # ---------------------------------------------------------------------------------------------------------------------------------- leaps
 
-def find_leaps(x: Array, seen: Array, scale: Array, parents: Array, fps: float, floor: float, factor: float) -> Array:
+def find_leaps(x: Array, seen: Array, scale: Array, parents: Array, company: Array, fps: float, floor: float, factor: float) -> Array:
     """`[F, N]` bool: sights of a point that leaps away by itself and is back within LEAP_SECONDS.
 
     How far a point leaps is its distance from the straight line in time between the sights before and after. It is wrong beyond `floor`
     (body heights) with what FASTEST allows in that time, `factor` times what is usual for it within a second, and TOGETHER times the leap
-    of the points that it hangs together with: so fast motion, which carries whole limbs, stays at any frame rate. A limb that is
-    stretched by the leap needs no allowance for speed. parents `[N]`: the point that each hangs on, or -1.
+    of the points that it moves with: so fast motion, which carries whole limbs or both arms, stays at any frame rate. Less is allowed to
+    a limb that the leap stretches. parents `[N]`: the point that each hangs on, or -1. company `[C, 2]`: points and what they move with.
     """
     left, half, children = seen.copy(), max(3, round(fps / 2)), np.flatnonzero(parents >= 0)
     length = np.linalg.norm(x[:, children] - x[:, parents[children]], axis=-1) / scale
@@ -131,28 +131,23 @@ def find_leaps(x: Array, seen: Array, scale: Array, parents: Array, fps: float, 
         leap = np.linalg.norm(away, axis=-1).min(axis=0)
         inside = [slice(k - end, k - end + starts) for k in range(1, frames + 1)]
         unit, strained = scale[inside[0]], np.min([stretched[k] for k in inside], axis=0)
-        own = np.maximum(floor + FASTEST * ((frames + 1) / fps) ** 2 / 8, factor * window_mean(np.sqrt(leap), half) ** 2 / unit)
+        fast, usual = FASTEST * ((frames + 1) / fps) ** 2 / 8, window_mean(np.sqrt(leap), half) ** 2 / unit
+        own = np.where(strained, floor + fast / 2, np.maximum(floor + fast, factor * usual)) * unit
         if end:
             own[[0, -1]] *= 2  # beyond two points a line tells half as much as between them
-        together = carried(leap, away.mean(axis=0), parents)
-        limit = np.maximum(np.where(strained, floor, own) * unit, np.where(strained, 0.5, TOGETHER) * together)
+        limit = np.maximum(own, np.where(strained, 0.5, TOGETHER) * carried(leap, away.mean(axis=0), company))
         found = (leap > limit) & (leap > 0.75 * np.linalg.norm(after - before, axis=-1))
         for k in inside:
             left[k] &= ~found
     return seen & ~left
 
 
-def carried(leap: Array, way: Array, parents: Array) -> Array:
-    """The farthest leap, within 60 degrees of its own, among a point's parent and its children in body and feet.
-
-    leap `[..., N]`: how far; way `[..., N, 2]`: where to.
-    """
-    children, out = np.flatnonzero(parents >= 0), np.zeros_like(leap)
-    a, b = way[:, children], way[:, parents[children]]
+def carried(leap: Array, way: Array, company: Array) -> Array:
+    """The farthest leap, within 60 degrees of its own, among what a point moves with. leap `[F, N]`: how far; way `[F, N, 2]`: where to."""
+    points, others = company.T
+    a, b, out = way[:, points], way[:, others], np.zeros_like(leap)
     alike = (a * b).sum(axis=-1) > 0.5 * np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
-    out[:, children] = leap[:, parents[children]] * alike
-    for i in np.flatnonzero(children < FEET.stop):
-        np.maximum(out[:, parents[children[i]]], leap[:, children[i]] * alike[:, i], out=out[:, parents[children[i]]])
+    np.maximum.at(out, (slice(None), points), leap[:, others] * alike)
     return out
 
 
@@ -195,7 +190,7 @@ def jitter(x: Array, seen: Array, fps: float) -> Array:
         out = np.where(known.sum(axis=0) > DIFFERENCES, calm, np.inf)
     told = out[BODY][np.isfinite(out[BODY])]
     usual = float(np.median(told)) if told.size else JITTER_USUAL**2
-    return np.where(np.isfinite(out), out, usual).clip(max=min(4 * usual, (JITTER_LIMIT * min(1, fps / 24)) ** 2))
+    return np.where(np.isfinite(out), out, usual).clip(max=min(4 * usual, (JITTER_LIMIT * min(1, fps / 30)) ** 2))
 
 
 def smooth(x: Array, seen: Array, scale: Array, trust: Array, fps: float, strength: float) -> Array:

@@ -217,11 +217,11 @@ def test_crossing_legs_are_no_swap(period: float) -> None:
 
 # ------------------------------------------------------------------------------------------------------------------------------- outliers
 
-ALONE = np.full(1, -1)
-
-
-def leaps(x: Array, seen: Array, fps: float = 24, parents: Array = ALONE) -> Array:
-    return find_leaps(x, seen, np.ones((len(x), 1)), parents, fps, 0.05, 4)
+def leaps(x: Array, seen: Array, fps: float = 24) -> Array:
+    """Of points that hang on each other in a row."""
+    points = np.arange(x.shape[1])
+    company = np.concatenate([np.stack([points[1:], points[:-1]], -1), np.stack([points[:-1], points[1:]], -1)])
+    return find_leaps(x, seen, np.ones((len(x), 1)), points - 1, company, fps, 0.05, 4)
 
 
 def test_single_leaps_go_and_fast_motion_stays() -> None:
@@ -251,11 +251,11 @@ def test_what_a_limb_carries_stays_and_a_stretched_limb_does_not() -> None:
     seen = np.ones((36, 2), bool)
     alone = x.copy()
     alone[20, 1] += (0.3, 0)
-    assert np.argwhere(leaps(alone, seen, 12, np.array([-1, 0]))).tolist() == [[20, 1]]
+    assert np.argwhere(leaps(alone, seen, 12)).tolist() == [[20, 1]]
     kick = x.copy()
     kick[20:22, 0] += (0.22, 0)
     kick[20:22, 1] += (0.35, -0.2)
-    assert not leaps(kick, seen, 12, np.array([-1, 0])).any()
+    assert not leaps(kick, seen, 12).any()
 
 
 def test_a_limb_seen_for_an_instant_is_no_limb() -> None:
