@@ -91,7 +91,7 @@ def run(options: Options) -> dict[str, Any]:
     if options.quick:
         few = [film(shot, REPORTING[0], 12.0, 1.5) for shot in ("walk", "half body")]
         return {"noises": lines(few, "jitter"), "rates": lines(few, "none"), "shots": lines(few, "all", by_shot=True)}
-    at_24 = shots(REPORTING, 24.0, each=2)
+    at_24 = shots(REPORTING, 24.0)
     return {"noises": [line for noise in NOISES for line in lines(at_24, noise)],
             "rates": [line for fps in RATES for noise in ("none", "jitter") for line in lines(shots(REPORTING, fps), noise)],
             "shots": sorted(lines(shots(REPORTING, 24.0), "all", by_shot=True), key=lambda line: line["shot"])}

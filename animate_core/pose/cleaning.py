@@ -195,12 +195,12 @@ def clean_person(clip: PoseClip, row: int, seen: Array, size: float, settings: C
     if settings.smooth:
         places = filters.smooth(places, seen, scale, 0.3 + 0.7 * scores[..., 0], fps, settings.smooth)
     gaps = filters.gap_lengths(seen)
-    long = gaps > settings.max_gap * fps
-    left = leaving(places * size, seen, scale * size, (clip.width, clip.height), fps)
+    long = gaps > settings.max_gap * fps + 1e-6  # what a number of frames was made seconds of
+    border = leaving(places * size, seen, scale * size, (clip.width, clip.height), fps)
     one_sided = (filters.last_seen(seen) < 0) | (filters.next_seen(seen) >= len(seen))
-    known = seen | (~long & ~(one_sided & left))
+    known = seen | (~long & ~(one_sided & border))
     if settings.long_gaps == "hold":
-        known |= held(seen, known, left)
+        known |= held(seen, known, border)
     report.filled[:] += (known & ~seen).sum(axis=1)
     report.hidden[:] += (sights.any(axis=0) & ~known).sum(axis=1)
     places = fill_places(places, seen, long)
@@ -238,7 +238,7 @@ def zoom(places: Array, seen: Array, fps: float) -> Array:
 def rare(seen: Array, fps: float) -> Array:
     """`[F, 134]` bool: sights of a point that is hardly ever seen about then, while others are: RARE, LASTING."""
     half = max(1, round(fps))
-    share = filters.window_mean(seen, half) / np.maximum(filters.window_mean(seen.any(axis=1, keepdims=True), half), 1e-9)
+    share = filters.window_mean(seen, half) / np.maximum(filters.window_mean(np.any(seen, axis=1, keepdims=True), half), 1e-9)
     return seen & (share < RARE) & (filters.gap_lengths(~seen) < max(2, round(LASTING * fps)))
 
 
@@ -267,9 +267,9 @@ def held(seen: Array, known: Array, left: Array) -> Array:
     The point is often seen, did not leave the picture, and what it hangs on is there. Nobody is held of whom a third was leaving when
     they were lost, and no point of a head that hides it from us by turning. A point lost together with all others did not leave alone.
     """
-    there = seen.any(axis=1, keepdims=True)
+    there = np.any(seen, axis=1, keepdims=True)
     often = seen.sum(axis=0) >= OFTEN * there.sum()
-    gone = ~known.any(axis=1, keepdims=True)
+    gone = ~np.any(known, axis=1, keepdims=True)
     together = gone & (filters.last_seen(seen) == filters.last_seen(there)) & (filters.next_seen(seen) == filters.next_seen(there))
     went = 3 * (left & often)[:, BODY].sum(axis=1, keepdims=True) >= max(1, often[BODY].sum())
     allowed = ~seen & often & (~left | together) & ~(gone & went)

@@ -37,7 +37,7 @@ def scipy_filters() -> Callable[..., Array]:
         from scipy.ndimage import correlate1d
     except ImportError as error:
         raise PoseError("Clean Pose needs the package scipy, which ComfyUI brings along; install it (pip install scipy)") from error
-    return correlate1d  # type: ignore[no-any-return]
+    return correlate1d
 
 
 def last_seen(seen: Array) -> Array:
@@ -61,6 +61,11 @@ def gap_lengths(seen: Array) -> Array:
     return np.where(seen, 0, np.minimum(next_seen(seen) - last_seen(seen) - 1, len(seen)))
 
 
+def ever(seen: Array) -> Array:
+    """`[N, 1]`: whether a point is seen in any frame."""
+    return np.any(seen, axis=0, keepdims=True).T
+
+
 def fill(x: Array, seen: Array) -> Array:
     """Every gap filled by a straight line in time, whatever its length; at the clip's ends the nearest sight is held.
 
@@ -69,7 +74,7 @@ def fill(x: Array, seen: Array) -> Array:
     before, after = last_seen(seen), next_seen(seen)
     before, after = np.where(before < 0, after, before), np.where(after >= len(x), before, after)
     way = np.divide(np.arange(len(x))[:, None] - before, after - before, out=np.zeros(seen.shape), where=after > before)[..., None]
-    return np.where(seen.any(axis=0)[:, None], (1 - way) * take(x, before) + way * take(x, after), 0)
+    return np.where(ever(seen), (1 - way) * take(x, before) + way * take(x, after), 0)
 
 
 def hold(x: Array, seen: Array) -> Array:
@@ -77,7 +82,7 @@ def hold(x: Array, seen: Array) -> Array:
     frames = np.arange(len(x))[:, None]
     before, after = last_seen(seen), next_seen(seen)
     nearest = np.where((after >= len(x)) | ((before >= 0) & (frames - before <= after - frames)), before, after)
-    return np.where(seen.any(axis=0)[:, None], take(x, nearest), 0)
+    return np.where(ever(seen), take(x, nearest), 0)
 
 
 def running_median(x: Array, seen: Array, half: int) -> Array:
@@ -147,7 +152,7 @@ def carried(leap: Array, way: Array, company: Array) -> Array:
     points, others = company.T
     a, b, out = way[:, points], way[:, others], np.zeros_like(leap)
     alike = (a * b).sum(axis=-1) > 0.5 * np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
-    np.maximum.at(out, (slice(None), points), leap[:, others] * alike)
+    np.maximum.at(out.T, points, (leap[:, others] * alike).T)
     return out
 
 
@@ -184,7 +189,7 @@ def jitter(x: Array, seen: Array, fps: float) -> Array:
     """
     out = np.full(x.shape[1], np.inf)
     if len(x) > DIFFERENCES:
-        known = np.lib.stride_tricks.sliding_window_view(seen, DIFFERENCES + 1, axis=0).all(axis=-1)
+        known = np.asarray(np.lib.stride_tricks.sliding_window_view(seen, DIFFERENCES + 1, axis=0).all(axis=-1))
         squares = (np.diff(x, DIFFERENCES, axis=0) ** 2).sum(axis=-1) / (2 * math.comb(2 * DIFFERENCES, DIFFERENCES))
         calm = quantile(squares, known, CALM) / -np.log(1 - CALM)  # of two coordinates: chi-squared, falling as exp(-x)
         out = np.where(known.sum(axis=0) > DIFFERENCES, calm, np.inf)

@@ -58,9 +58,9 @@ def find_swaps(places: Array, scores: Array, seen: Array, fps: float, strength: 
     `[F, 134]`, two frames or more. on_frame is called once a frame.
     """
     changed = STATES[:, None] ^ STATES  # [8, 8, 3]
-    leaps = [accelerations(places, seen, right, left, weights)[:, changed[:, :, None, g], changed[None, :, :, g]]
-             for g, (_, right, left, weights) in enumerate(SWAP_GROUPS)]
-    moves = sum(leaps)  # [F - 2, 8, 8, 8]: by the states of three frames
+    moves = np.zeros((max(len(seen) - 2, 0), *[len(STATES)] * 3))  # [F - 2, 8, 8, 8]: by the states of three frames
+    for g, (_, right, left, weights) in enumerate(SWAP_GROUPS):
+        moves += accelerations(places, seen, right, left, weights)[:, changed[:, :, None, g], changed[None, :, :, g]]
     change = CHANGE / strength * changed.sum(axis=-1)
     stands = contradictions(places, scores, seen, strength) / fps
     cost = stands[0][:, None] + stands[1] + change  # of the cheapest way to a pair of states
@@ -111,10 +111,10 @@ def contradictions(places: Array, scores: Array, seen: Array, strength: float) -
     """
     full = fill(places, seen)
     head, trunk = full[:, NOSE] - full[:, NECK], full[:, [R_SHOULDER, L_SHOULDER]].mean(axis=1) - full[:, [R_HIP, L_HIP]].mean(axis=1)
-    has_head, has_trunk = seen[:, [NOSE, NECK]].all(axis=1), seen[:, [R_SHOULDER, L_SHOULDER, R_HIP, L_HIP]].all(axis=1)
-    upright = np.array([0.0, -1.0])
-    head = np.where(has_head[:, None], head, np.where(has_trunk[:, None], trunk, upright))
-    trunk = np.where(has_trunk[:, None], trunk, head)
+    has_head = np.all(seen[:, [NOSE, NECK]], axis=1, keepdims=True)
+    has_trunk = np.all(seen[:, [R_SHOULDER, L_SHOULDER, R_HIP, L_HIP]], axis=1, keepdims=True)
+    head = np.where(has_head, head, np.where(has_trunk, trunk, (0, -1)))
+    trunk = np.where(has_trunk, trunk, head)
 
     def facing(right: int, left: int, up: Array) -> Array:
         """-1 to 1: from behind to from the front; 0 where not seen."""
