@@ -291,6 +291,6 @@ def fill_places(places: Array, seen: Array, long: Array) -> Array:
     for step in HANGS_ON:
         points, parents = list(step), list(step.values())
         base = out[:, parents]
-        held = base + filters.hold(places[:, points] - base, seen[:, points])
-        out[:, points] = np.where(long[:, points, None], held, out[:, points])
+        along = base + filters.hold(places[:, points] - base, seen[:, points])
+        out[:, points] = np.where(long[:, points, None], along, out[:, points])
     return out
