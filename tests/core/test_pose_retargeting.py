@@ -256,7 +256,7 @@ def test_who_comes_nearer_begins_at_the_references_size() -> None:
     out, report = retarget_with_report(clip_of(points, 512, 1024), clip_of(figure(1, scale=0.8)))
     height = np.ptp(places(out)[:, [NOSE, R_ANKLE], 1], axis=1)
     assert height[0] == pytest.approx(0.8 * 190, rel=0.02) and height[-1] == pytest.approx(2.5 * 0.8 * 190, rel=0.02)
-    assert "comes nearer" in report
+    assert "size changes" in report
 
 
 # ------------------------------------------------------------------------------------------------- what the reference hides
@@ -291,7 +291,8 @@ def test_what_is_hidden_falls_back_to_a_similarity(missing: tuple[int | slice, .
     seen = driver[..., 2] > 0
     assert np.array_equal(out.scores[:, 0] > 0, seen)
     expected = 0.5 * (points[..., :2] - (256, 400)) + (200, 300)
-    assert np.abs(places(out) - expected)[seen].max() < 0.01
+    # the hips' middle beside a single hip is told from an adult's shoulders, not from this figure's
+    assert np.abs(places(out) - expected)[seen].max() < (0.5 if missing == (R_HIP,) else 0.01)
     assert words in report and (not words or of in report)
 
 
