@@ -272,7 +272,8 @@ Motion = Callable[[Array, np.random.Generator], Angles]
 def film(name: str, seed: int, fps: float, seconds: float, *, body: str = "", camera: str = "", at_ease: bool = False) -> Shot:
     """A shot by its name, of the body and the style of a seed; the same motion at every frame rate.
 
-    body, camera: another kind of body does the same, another view of the same. at_ease: the same body, where it begins, stands facing us.
+    body, camera: another kind of body does the same, as large as it is; another view of the same. at_ease: the same body, where it begins,
+    stands facing us.
     """
     rng = np.random.default_rng((0xF007, seed, sorted(SHOTS).index(name)))
     kind, motion, view = SHOTS[name]
@@ -281,6 +282,9 @@ def film(name: str, seed: int, fps: float, seconds: float, *, body: str = "", ca
     t = np.arange(frames) / fps
     people = [(make_body(kind, rng), motion(t, rng)) for _ in range(2 if view == "crossing" else 1)]
     height = people[0][0].height
+    if body:
+        for _, pose in people:  # the same in its own size
+            pose |= {way: pose[way] * KINDS[body].height / KINDS[SHOTS[name][0]].height for way in ("x", "lift") if way in pose}
     share = t / seconds
     zero = 0 * t
     aim, distance, focal, pan, x = 0.5 + zero, 2.6 * height + zero, 2.0 + rng.uniform(-0.2, 0.2) + zero, zero, zero

@@ -188,9 +188,9 @@ def tracks(clip: PoseClip) -> Array:
             out[frame, people[p]] = t
             if seen[frame, people[p]]:  # else a guess, which tells nothing of the place
                 last[t] = last[t].moved_to(bodies[p], here[p], frame)
-        for p in np.flatnonzero(out[frame, people] < 0):
-            out[frame, people[p]] = len(last)
-            last.append(Track(bodies[p], here[p], np.zeros(2), frame))
+        for new in np.flatnonzero(out[frame, people] < 0):
+            out[frame, people[new]] = len(last)
+            last.append(Track(bodies[new], here[new], np.zeros(2), frame))
     return out
 
 

@@ -99,12 +99,13 @@ def joints_of(points: Array) -> Array:
     stand_in(ROOT, out[:, [R_HIP, L_HIP]])
     for shoulder, hip in ((R_SHOULDER, R_HIP), (L_SHOULDER, L_HIP)):  # one hip alone: its side's shoulder tells how far the middle is
         beside = out[:, hip] + (out[:, NECK] - out[:, shoulder]) * ADULT["hips"] / ADULT["shoulders"] * (1, 0, 0)
-        stand_in(ROOT, np.where(well_seen(out)[:, [hip, shoulder, NECK]].all(-1)[:, None], beside, 0)[:, None])
+        known = np.asarray(well_seen(out)[:, [hip, shoulder, NECK]].all(axis=-1))
+        stand_in(ROOT, np.where(known[:, None], beside, 0)[:, None])
     return out
 
 
 def well_seen(joints: Array) -> Array:
-    return joints[..., 2] > SCORE_THRESHOLD
+    return np.asarray(joints[..., 2] > SCORE_THRESHOLD)
 
 
 def lengths_of(joints: Array, limb: str) -> Array:
@@ -149,7 +150,7 @@ def sizes_over_time(lengths: Array) -> tuple[Array, Array]:
 def measure(joints: Array, fps: float) -> tuple[dict[str, float], Array]:
     """Lengths in pixels of the limbs that are seen often, at the driver's usual size, and its size `[F]` against that; each limb is
     measured against its own frame's size. Of one frame the longer of left and right counts."""
-    there, front = well_seen(joints).any(-1), facing(joints)
+    there, front = np.asarray(well_seen(joints).any(axis=-1)), facing(joints)
     front &= front[there].mean() >= OFTEN if there.any() else False
     raw = {}
     for limb in LIMBS:

@@ -134,7 +134,8 @@ def at_first(values: Array) -> Array:
 
 def fit(clip: PoseClip, reference: PoseClip, settings: RetargetSettings) -> Fit:
     """How a driver's clip goes over to a reference; one frame, one person. Raises PoseError if there is nothing to go by."""
-    joints, theirs, notes = joints_of(clip.person(0)), joints_of(reference.person(0)), []
+    joints, theirs = joints_of(clip.person(0)), joints_of(reference.person(0))
+    notes: list[str] = []
     driver, sizes = measure(joints, settings.fps)
     lengths, _ = measure(theirs, settings.fps)
     undo_foreshortening(driver, lengths, notes)
@@ -149,9 +150,10 @@ def fit(clip: PoseClip, reference: PoseClip, settings: RetargetSettings) -> Fit:
     now, grows = sizes / began, np.ptp(np.log(sizes)) > GROWN
     mine, other = well_seen(joints), well_seen(theirs)[0]
     early = mine[mine.any(-1) & (np.abs(np.log(now)) < GROWN if grows else True)]
-    often = early.mean(0) > MOSTLY if len(early) else mine.any(0)
+    ever = np.asarray(mine.any(axis=0))
+    often = np.asarray(early.mean(axis=0) > MOSTLY) if len(early) else ever
     stand = settings.keep_feet and often[ROOT] and other[ROOT] and (often & other)[[R_ANKLE, L_ANKLE]].any()
-    anchor = "feet" if stand else next((a for seen in (often, mine.any(0)) for a, j in ANCHORS.items() if seen[j] and other[j]), None)
+    anchor = "feet" if stand else next((a for seen in (often, ever) for a, j in ANCHORS.items() if seen[j] and other[j]), None)
     if anchor is None:
         raise PoseError("the driver's clip and the reference have neither hips, neck nor head in common, so the one cannot be put where "
                         "the other stands; a reference that shows more of the body is wanted, or mode 'none'")
@@ -167,8 +169,12 @@ def fit(clip: PoseClip, reference: PoseClip, settings: RetargetSettings) -> Fit:
     if left or grows:
         driver = {limb: length * began for limb, length in driver.items()}
     size, ratios = limb_ratios(driver, lengths, settings.strength, contained(clip, reference), notes)
-    return Fit(size, ratios, anchor, at_first(path[:left]) if left else np.median(path, axis=0),
-               standing_place(completed(theirs, np.ones(1)), anchor), now if grows else np.ones(len(now)), notes)
+    place = at_first(path[:left]) if left else np.median(path, axis=0)
+    near = np.abs(np.log(now)) < 2 * GROWN
+    if grows and not left and near.any():  # the further from its first size, the less a straight line has the ground
+        place[1] = np.median(path[near, 1])
+    return Fit(size, ratios, anchor, place, standing_place(completed(theirs, np.ones(1)), anchor), now if grows else np.ones(len(now)),
+               notes)
 
 
 # ------------------------------------------------------------------------------------------------------------------ rebuilding
