@@ -45,7 +45,7 @@ ANCHORS = {"hips": ROOT, "neck": NECK, "head": NOSE}  # what holds the body in i
 MOSTLY = 0.5  # share of the frames in which an anchor must be seen
 START = 0.1  # seconds that tell where the clip begins
 LEFT_PLACE = 0.3  # body heights from where the clip began: the driver walks about; less is dancing on the spot
-GROWN = 0.15  # part of the size by which it changes when the driver comes nearer; less is chance
+GROWN = 0.2  # part of the size by which it changes when the driver comes nearer; less is chance
 STRAIGHT = 0.75  # share of a course's variance by which it is a way, not a sway
 AWAY = 0.8  # seconds that it is away: longer than a step aside and back
 NEAR = 0.08  # body heights: still where the clip began
@@ -166,10 +166,11 @@ def fit(clip: PoseClip, reference: PoseClip, settings: RetargetSettings) -> Fit:
     if grows:
         notes.append(f"the driver's size changes, to {now.min():.2f} and {now.max():.2f} of that at the beginning, which becomes the "
                      "reference's")
-    if left or grows:
+    place = at_first(path[:left or None])
+    travels = left or np.linalg.norm(place - np.median(path, axis=0)) > NEAR * height
+    if travels or grows:
         driver = {limb: length * began for limb, length in driver.items()}
     size, ratios = limb_ratios(driver, lengths, settings.strength, contained(clip, reference), notes)
-    place = at_first(path[:left]) if left else np.median(path, axis=0)
     near = np.abs(np.log(now)) < 2 * GROWN
     if grows and not left and near.any():  # the further from its first size, the less a straight line has the ground
         place[1] = np.median(path[near, 1])
