@@ -1,8 +1,8 @@
-"""Clean Pose: what a detector gets wrong over a clip, put right. Swapped sides, leaping points, gaps, jitter, in this order."""
+"""Clean Pose: what a detector gets wrong over a clip, put right. Swapped sides, leaping points, jitter, gaps, in this order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -10,7 +10,9 @@ import numpy as np
 
 from . import filters
 from .keypoints import (
+    BODY,
     FACE,
+    FEET,
     L_ANKLE,
     L_EAR,
     L_ELBOW,
@@ -22,6 +24,7 @@ from .keypoints import (
     LEFT_HAND,
     NECK,
     NOSE,
+    NUM_POINTS,
     R_ANKLE,
     R_EAR,
     R_ELBOW,
@@ -35,10 +38,10 @@ from .keypoints import (
     PoseClip,
     PoseError,
 )
+from .swaps import SWAP_GROUPS, find_swaps
 
 Array = np.ndarray
 
-FILTERS = ("one-euro", "savitzky-golay", "none")
 LONG_GAPS = ("hold", "hide")
 
 # Rough lengths between two points in body heights, to tell the scale of thresholds by; no more exact than that needs
@@ -47,48 +50,46 @@ SPANS = ((R_SHOULDER, L_SHOULDER, 0.23), (R_SHOULDER, R_ELBOW, 0.17), (L_SHOULDE
          (R_KNEE, R_ANKLE, 0.246), (L_KNEE, L_ANKLE, 0.246), (FACE.start, FACE.start + 16, 0.09),
          (LEFT_HAND.start, LEFT_HAND.start + 12, 0.108), (RIGHT_HAND.start, RIGHT_HAND.start + 12, 0.108))
 
-# The right and left points of a group that detectors swap as a whole, and what each pair counts: a hand or a foot about as a joint
-SWAP_GROUPS: tuple[tuple[str, tuple[int, ...], tuple[int, ...], tuple[float, ...]], ...] = (
-    ("arms", (R_SHOULDER, R_ELBOW, R_WRIST, *range(RIGHT_HAND.start, RIGHT_HAND.stop)),
-     (L_SHOULDER, L_ELBOW, L_WRIST, *range(LEFT_HAND.start, LEFT_HAND.stop)), (1.0,) * 3 + (0.1,) * 21),
-    ("legs", (R_HIP, R_KNEE, R_ANKLE, 21, 22, 23), (L_HIP, L_KNEE, L_ANKLE, 18, 19, 20), (1.0,) * 3 + (0.3,) * 3),
-    ("face", (R_EYE, R_EAR), (L_EYE, L_EAR), (1.0,) * 2),
+HEAD_POINTS = (NOSE, R_EYE, L_EYE, R_EAR, L_EAR, *range(FACE.start, FACE.stop))
+
+RARE = 0.25  # a point seen in a smaller share of the person's frames within a second is none of theirs, unless for LASTING at a time
+LASTING = 0.2  # seconds
+OFTEN = 0.5  # a point must be seen in such a share of the person's frames to be held
+BORDER = 0.03  # body heights: a point last seen so near the border, or about to be within SOON, left the picture
+SOON = 0.1  # seconds
+
+
+# The point that each hangs on, outwards from the neck, which hangs on none: each step's parents are done before it
+HANGS_ON: tuple[dict[int, int], ...] = (
+    {NOSE: NECK, R_SHOULDER: NECK, L_SHOULDER: NECK, R_HIP: NECK, L_HIP: NECK},
+    {R_ELBOW: R_SHOULDER, L_ELBOW: L_SHOULDER, R_KNEE: R_HIP, L_KNEE: L_HIP, **dict.fromkeys(HEAD_POINTS[1:], NOSE)},
+    {R_WRIST: R_ELBOW, L_WRIST: L_ELBOW, R_ANKLE: R_KNEE, L_ANKLE: L_KNEE},
+    {**dict.fromkeys((18, 19, 20), L_ANKLE), **dict.fromkeys((21, 22, 23), R_ANKLE),
+     **dict.fromkeys(range(LEFT_HAND.start, LEFT_HAND.stop), L_WRIST), **dict.fromkeys(range(RIGHT_HAND.start, RIGHT_HAND.stop), R_WRIST)},
 )
-
-
-def hangs_on() -> tuple[tuple[list[int], list[int]], ...]:
-    """Points and the points that they hang on, outwards from the neck, which hangs on none: each step's parents are done before it."""
-    steps: list[dict[int, int]] = [
-        {NOSE: NECK, R_SHOULDER: NECK, L_SHOULDER: NECK, R_HIP: NECK, L_HIP: NECK},
-        {R_ELBOW: R_SHOULDER, L_ELBOW: L_SHOULDER, R_KNEE: R_HIP, L_KNEE: L_HIP, R_EYE: NOSE, L_EYE: NOSE, R_EAR: NOSE, L_EAR: NOSE,
-         **dict.fromkeys(range(FACE.start, FACE.stop), NOSE)},
-        {R_WRIST: R_ELBOW, L_WRIST: L_ELBOW, R_ANKLE: R_KNEE, L_ANKLE: L_KNEE},
-        {**dict.fromkeys((18, 19, 20), L_ANKLE), **dict.fromkeys((21, 22, 23), R_ANKLE),
-         **dict.fromkeys(range(LEFT_HAND.start, LEFT_HAND.stop), L_WRIST),
-         **dict.fromkeys(range(RIGHT_HAND.start, RIGHT_HAND.stop), R_WRIST)},
-    ]
-    return tuple((list(step), list(step.values())) for step in steps)
-
-
-HANGS_ON = hangs_on()
+BONES = [bone for step in HANGS_ON for bone in step.items()]
+PARENTS = np.full(NUM_POINTS, -1)
+PARENTS[[point for point, _ in BONES]] = [parent for _, parent in BONES]
+# Points and what they move with: what they hang on, in body and feet what hangs on them, and the same joint of the other side
+COMPANY = np.array([*BONES, *((parent, point) for point, parent in BONES if point < FEET.stop),
+                    *(pair for _, right, left, _ in SWAP_GROUPS for a, b in zip(right, left, strict=True) for pair in ((a, b), (b, a)))])
 
 
 @dataclass(frozen=True)
 class CleanSettings:
     """How much is done. Strengths are 0 (off) to 1.
 
-    fix_swaps: how little it takes for a swap. remove_outliers: how short a leap is taken out: at 0.5 from 5% of body height on.
-    max_gap: longest gap in frames that is filled by interpolation; 0 fills none. long_gaps: longer ones `hold` the nearest sight or
-    `hide` the point. smooth: against jitter. filter: one of FILTERS. score_threshold: a point of at most this score counts as not seen.
-    fps: frames per second of the clip. Raises PoseError for values out of range.
+    fix_swaps: how little it takes for a swap. remove_outliers: how short a leap is taken out: at 0.5 from 5 % of body height on.
+    max_gap: longest gap in seconds that is filled by interpolation; 0 fills none. long_gaps: longer ones are hidden (`hide`), or a point
+    that is often seen and did not leave the picture holds its nearest sight (`hold`). smooth: against jitter. score_threshold: a point of
+    at most this score counts as not seen. fps: frames per second of the clip. Raises PoseError for values out of range.
     """
 
     fix_swaps: float = 0.5
     remove_outliers: float = 0.5
-    max_gap: int = 12
+    max_gap: float = 0.5
     long_gaps: str = "hold"
     smooth: float = 0.5
-    filter: str = "one-euro"
     score_threshold: float = SCORE_THRESHOLD
     fps: float = 24.0
 
@@ -98,13 +99,12 @@ class CleanSettings:
                 raise PoseError(f"{name}: {getattr(self, name)} is no strength; 0 (off) to 1 is wanted")
         if not 0 <= self.score_threshold < 1:
             raise PoseError(f"score_threshold: {self.score_threshold} is no score; 0 up to less than 1 is wanted")
-        if self.max_gap < 0:
-            raise PoseError(f"max_gap: {self.max_gap} is no number of frames; 0 or more is wanted")
+        if not self.max_gap >= 0:
+            raise PoseError(f"max_gap: {self.max_gap} is no time; 0 seconds or more are wanted")
         if not (self.fps > 0 and np.isfinite(self.fps)):
             raise PoseError(f"fps: {self.fps} is no frame rate; the video's frames per second are wanted")
-        for name, choices in (("filter", FILTERS), ("long_gaps", LONG_GAPS)):
-            if getattr(self, name) not in choices:
-                raise PoseError(f"{name}: {getattr(self, name)!r} is unknown; there are: {', '.join(choices)}")
+        if self.long_gaps not in LONG_GAPS:
+            raise PoseError(f"long_gaps: {self.long_gaps!r} is unknown; there are: {', '.join(LONG_GAPS)}")
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class CleanReport:
 
 def clean(clip: PoseClip, settings: CleanSettings | None = None,
           on_frame: Callable[[], None] | None = None) -> tuple[PoseClip, CleanReport]:
-    """Swaps undone, outliers taken out, gaps filled, jitter smoothed; each row of people by itself.
+    """Swaps undone, outliers taken out, jitter smoothed, gaps filled; each row of people by itself.
 
     A row must be one person throughout. Points that are never seen stay missing, and so does a row in which nobody is ever seen. A clip
     of one frame comes back as it is. on_frame is called once a frame of every person. Raises PoseError if nobody is seen in the whole
@@ -166,79 +166,119 @@ def clean(clip: PoseClip, settings: CleanSettings | None = None,
     points = np.zeros_like(clip.points)
     for row in np.flatnonzero(seen.any(axis=(0, 2))).tolist():
         size = body_height(clip.person(row), seen[:, row]) or clip.height
-        points[:, row] = clean_person(clip.person(row), seen[:, row], size, settings, report, on_frame or (lambda: None))
+        points[:, row] = clean_person(clip, row, seen[:, row], size, settings, report, on_frame or (lambda: None))
     return clip.of(points), report
 
 
-def clean_person(points: Array, seen: Array, size: float, settings: CleanSettings, report: CleanReport,
+def clean_person(clip: PoseClip, row: int, seen: Array, size: float, settings: CleanSettings, report: CleanReport,
                  on_frame: Callable[[], None]) -> Array:
-    """One person's points `[F, 134, 3]`, seen `[F, 134]`, size: body height in pixels. Adds to the report; returns new points."""
-    places, scores, seen = points[..., :2].astype(float) / size, points[..., 2:].astype(float), seen.copy()
+    """One person's new points `[F, 134, 3]`. seen `[F, 134]`; size: body height in pixels. Adds to the report."""
+    points, seen, fps = clip.person(row), seen.copy(), settings.fps
+    places, scores = points[..., :2].astype(float) / size, points[..., 2:].astype(float)
     if settings.fix_swaps:
-        for group, (_, right, left, weights) in enumerate(SWAP_GROUPS):
-            swapped = find_swaps(places, seen, right, left, weights, settings.fix_swaps)
-            report.swaps[:, group] += swapped
+        swaps = find_swaps(places, scores[..., 0], seen, fps, settings.fix_swaps, on_frame)
+        report.swaps[:] += swaps
+        for group, (_, right, left, _) in enumerate(SWAP_GROUPS):
             both, other = np.array(right + left), np.array(left + right)
             for values in (places, scores, seen):
-                values[np.ix_(swapped, both)] = values[np.ix_(swapped, other)]
+                values[np.ix_(swaps[:, group], both)] = values[np.ix_(swaps[:, group], other)]
+    else:
+        for _ in range(len(seen)):
+            on_frame()
+    scale, sights = zoom(places, seen, fps), seen.copy()
     if settings.remove_outliers:
-        # at 0.5 the usual four sigma of Hampel's test; a quarter of a second is the window, a tenth the longest stray sight
-        half = max(1, round(settings.fps / 8))
-        wrong = filters.find_outliers(places, seen, half, factor=2 / settings.remove_outliers, floor=0.025 / settings.remove_outliers)
-        wrong |= filters.strays(seen & ~wrong, max(1, round(settings.fps / 10)), max(settings.max_gap, 1))
-        report.outliers[:] += wrong.sum(axis=1)
-        seen &= ~wrong
+        # at 0.5 four times the usual leap, as in Hampel's test
+        floor, factor = 0.025 / settings.remove_outliers, 2 / settings.remove_outliers
+        seen &= ~filters.find_leaps(places, seen, scale, PARENTS, COMPANY, fps, floor, factor)
+        seen &= ~rare(seen, fps)
+        report.outliers[:] += (sights & ~seen).sum(axis=1)
+    if settings.smooth:
+        places = filters.smooth(places, seen, scale, 0.3 + 0.7 * scores[..., 0], fps, settings.smooth)
     gaps = filters.gap_lengths(seen)
-    known = seen.any(axis=0) & (np.ones_like(seen) if settings.long_gaps == "hold" else gaps <= settings.max_gap)
+    long = gaps > settings.max_gap * fps + 1e-6  # what a number of frames was made seconds of
+    border = leaving(places * size, seen, scale * size, (clip.width, clip.height), fps)
+    one_sided = (filters.last_seen(seen) < 0) | (filters.next_seen(seen) >= len(seen))
+    known = seen | (~long & ~(one_sided & border))
+    if settings.long_gaps == "hold":
+        known |= held(seen, known, border)
     report.filled[:] += (known & ~seen).sum(axis=1)
-    report.hidden[:] += (seen.any(axis=0) & ~known).sum(axis=1)
-    places = fill_places(places, seen, gaps > settings.max_gap)
-    scores = np.where((gaps > settings.max_gap)[..., None], filters.hold(scores, seen), filters.fill(scores, seen))
-    places = smooth(places, known, scores[..., 0], settings, on_frame)
+    report.hidden[:] += (sights.any(axis=0) & ~known).sum(axis=1)
+    places = fill_places(places, seen, long)
+    scores = np.where(long[..., None], filters.hold(scores, seen), filters.fill(scores, seen))
     return np.where(known[..., None], np.concatenate([places * size, scores], axis=-1), 0).astype(np.float32)
+
+
+def limb_lengths(places: Array, seen: Array) -> Array:
+    """`[F, len(SPANS)]`: the body height that each limb would have in an upright figure; NaN where it is not seen."""
+    a, b, share = (list(values) for values in zip(*SPANS, strict=True))
+    return np.where(seen[:, a] & seen[:, b], np.linalg.norm(places[:, a] - places[:, b], axis=-1) / share, np.nan)
 
 
 def body_height(points: Array, seen: Array) -> float:
     """Height in pixels of a person `[F, 134, 3]` standing upright, judged by the limbs that are seen; 0 if it cannot be told."""
-    heights = []
-    for a, b, share in SPANS:
-        both = seen[:, a] & seen[:, b]
-        if both.any():
-            heights.append(np.median(np.linalg.norm(points[both, a, :2] - points[both, b, :2], axis=-1)) / share)
-    return float(np.median(heights)) if heights else 0.0
+    lengths = limb_lengths(points[..., :2], seen)
+    lengths = lengths[:, np.isfinite(lengths).any(axis=0)]
+    return float(np.median(np.nanmedian(lengths, axis=0))) if lengths.size else 0.0
 
 
-def find_swaps(places: Array, seen: Array, right: Sequence[int], left: Sequence[int], weights: Sequence[float], strength: float) -> Array:
-    """`[F]` bool: the frames in which a group's right and left are exchanged, in the cheapest reading of the whole clip.
+def zoom(places: Array, seen: Array, fps: float) -> Array:
+    """`[F, 1]`: how large the person is in each frame, beside their size over the clip; limbs turned away hardly count."""
+    lengths = limb_lengths(places, seen)
+    lengths = lengths[:, np.isfinite(lengths).any(axis=0)]
+    lengths /= np.maximum(np.nanmedian(lengths, axis=0), 1e-6)
+    known = np.isfinite(lengths).any(axis=1)
+    out = np.ones((len(places), 1))
+    if known.any():
+        out[known, 0] = np.nanquantile(lengths[known], 0.75, axis=1)
+        steady = filters.running_median(out, known[:, None], max(1, round(fps / 2)))
+        out = filters.fill(steady[..., None], known[:, None])[..., 0]
+    return np.asarray(out.clip(0.2, 5))
 
-    A reading costs what all points travel from frame to frame, in units of the distance between right and left, plus a little for each
-    frame read as swapped and for each change: so the majority is right, and a person who turns, whose sides cross without a leap, stays
-    as they are. Two states a frame; exact by dynamic programming. places `[F, 134, 2]` in body heights.
+
+def rare(seen: Array, fps: float) -> Array:
+    """`[F, 134]` bool: sights of a point that is hardly ever seen about then, while others are: RARE, LASTING."""
+    half = max(1, round(fps))
+    share = filters.window_mean(seen, half) / np.maximum(filters.window_mean(np.any(seen, axis=1, keepdims=True), half), 1e-9)
+    return seen & (share < RARE) & (filters.gap_lengths(~seen) < max(2, round(LASTING * fps)))
+
+
+def leaving(places: Array, seen: Array, height: Array, canvas: tuple[int, int], fps: float) -> Array:
+    """`[F, 134]` bool: gaps at whose beginning or end the point is at the border, or on its way there. In pixels; height `[F, 1]`."""
+    soon, edge = max(1, round(SOON * fps)), BORDER * height[..., None]
+
+    def out_at(frames: Array, others: Array) -> Array:
+        """Whether the point leaves at a sight, going on as since (or until) another one."""
+        here, away = filters.take(places, frames), np.abs(frames - others)[..., None]
+        ahead = here + soon * np.divide(here - filters.take(places, others), away, out=np.zeros(here.shape), where=away > 0)
+        outside = [((at < edge) | (at > np.array(canvas) - edge)).any(axis=-1) for at in (here, ahead)]
+        return np.asarray((outside[0] | outside[1]) & (frames >= 0) & (frames < len(seen)))
+
+    last, following = filters.last_seen(seen), filters.next_seen(seen)
+    clipped = last.clip(0), following.clip(max=len(seen) - 1)
+    before = np.take_along_axis(filters.last_seen(seen), (last - soon).clip(0), axis=0)
+    later = np.take_along_axis(filters.next_seen(seen), (following + soon).clip(max=len(seen) - 1), axis=0)
+    before, later = np.where(before < 0, clipped[0], before), np.where(later >= len(seen), clipped[1], later)
+    return ~seen & (out_at(last, before) | out_at(following, later))
+
+
+def held(seen: Array, known: Array, left: Array) -> Array:
+    """`[F, 134]` bool: long gaps in which a point's nearest sight is held.
+
+    The point is often seen, did not leave the picture, and what it hangs on is there. Nobody is held of whom a third was leaving when
+    they were lost, and no point of a head that hides it from us by turning. A point lost together with all others did not leave alone.
     """
-    sides = np.stack([filters.fill(places[:, list(s)], seen[:, list(s)]) for s in (right, left)])
-    trust = np.stack([np.where(seen[:, list(s)], 1, 0.25) for s in (right, left)]) * weights  # a place between two sights says less
-    both = seen[:, list(right)] & seen[:, list(left)]
-    if not both.any():
-        return np.zeros(len(seen), bool)
-    apart = np.where(both, np.linalg.norm(sides[0] - sides[1], axis=-1), np.nan)[:, both.any(axis=0)]
-    unit = max(0.02, float(np.nanmedian(apart, axis=0) @ np.asarray(weights)[both.any(axis=0)]))
-    travel = np.zeros((len(seen) - 1, 2))  # by whether right and left change places
-    for change in (0, 1):
-        for side in (0, 1):
-            way = np.linalg.norm(sides[side, 1:] - sides[side ^ change, :-1], axis=-1).clip(max=1)
-            travel[:, change] += (way * np.minimum(trust[side, 1:], trust[side ^ change, :-1])).sum(axis=-1) / (2 * unit)
-    travel[:, 1] += 0.1 / strength
-    swapped_costs = 0.015 / strength
-    cost, came_from = np.array([0, swapped_costs]), np.zeros((len(seen), 2), int)
-    for t, (stay, change_) in enumerate(travel.tolist(), start=1):
-        ways = cost[:, None] + [[stay, change_], [change_, stay]]
-        came_from[t] = ways.argmin(axis=0)
-        cost = ways.min(axis=0) + (0, swapped_costs)
-    states = np.zeros(len(seen), bool)
-    state = int(cost.argmin())
-    for t in range(len(seen) - 1, -1, -1):
-        states[t], state = state, came_from[t, state]
-    return states
+    there = np.any(seen, axis=1, keepdims=True)
+    often = seen.sum(axis=0) >= OFTEN * there.sum()
+    gone = ~np.any(known, axis=1, keepdims=True)
+    together = gone & (filters.last_seen(seen) == filters.last_seen(there)) & (filters.next_seen(seen) == filters.next_seen(there))
+    went = 3 * (left & often)[:, BODY].sum(axis=1, keepdims=True) >= max(1, often[BODY].sum())
+    allowed = ~seen & often & (~left | together) & ~(gone & went)
+    allowed[:, HEAD_POINTS] &= ~known[:, [NECK]]
+    out = known | allowed
+    for step in HANGS_ON:
+        points, parents = list(step), list(step.values())
+        out[:, points] &= known[:, points] | out[:, parents] | ~seen[:, parents].any(axis=0)
+    return out
 
 
 def fill_places(places: Array, seen: Array, long: Array) -> Array:
@@ -248,25 +288,9 @@ def fill_places(places: Array, seen: Array, long: Array) -> Array:
     the picture, it would tear off. places `[F, 134, 2]`.
     """
     out = np.where(long[..., None], filters.hold(places, seen), filters.fill(places, seen))
-    for points, parents in HANGS_ON:
+    for step in HANGS_ON:
+        points, parents = list(step), list(step.values())
         base = out[:, parents]
-        held = base + filters.hold(places[:, points] - base, seen[:, points])
-        out[:, points] = np.where(long[:, points, None], held, out[:, points])
-    return out
-
-
-def smooth(places: Array, known: Array, scores: Array, settings: CleanSettings, on_frame: Callable[[], None]) -> Array:
-    """Jitter taken out of places `[F, 134, 2]` (body heights); the less a point's score, the more."""
-    active = known.any(axis=0)
-    x, known, trust = places[:, active], known[:, active], 0.3 + 0.7 * scores[:, active]
-    if settings.smooth and settings.filter == "one-euro":
-        # at rest 1 Hz for a strength of 0.5; at a body height a second, 20 Hz more
-        x = filters.smooth_one_euro(x, known, settings.fps, 0.5 / settings.smooth, 10 / settings.smooth, trust, on_frame)
-    else:
-        if settings.smooth and settings.filter == "savitzky-golay":
-            x = filters.smooth_savgol(x, known, max(1, round(settings.smooth * settings.fps / 4)), trust)
-        for _ in range(len(places)):
-            on_frame()
-    out = places.copy()
-    out[:, active] = x
+        along = base + filters.hold(places[:, points] - base, seen[:, points])
+        out[:, points] = np.where(long[:, points, None], along, out[:, points])
     return out

@@ -1,24 +1,44 @@
-"""Filters over time for points that come and go: neighbours in time, running median, gaps, One-Euro and Savitzky-Golay.
+"""Filters over time for points that come and go: neighbours in time, gaps, leaps, and a local polynomial against jitter.
 
 Arrays are `[F, N, 2]` (frames, points, x and y), with `seen [F, N]` bool beside them: where a point was seen. What stands where it was
-not seen does not matter.
+not seen does not matter. `scale [F, 1]`: a body's height in each frame, the unit of all thresholds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable
 
 import numpy as np
 
-from .keypoints import PoseError
+from .keypoints import BODY, PoseError
 
 Array = np.ndarray
 
-DERIVATIVE_CUTOFF = 3.0  # Hz, for One-Euro's speed
 MEDIAN_BLOCK = 512  # frames at a time: every frame's window is laid out in memory
+
+LEAP_SECONDS = 0.15  # a leap is back after at most this; what stays longer is a move
+FASTEST = 40.0  # body heights / s^2 (about 7 g): hands and feet seldom accelerate more by themselves
+TOGETHER = 2.5  # what leaps at most so many times as far as another point that it moves with is carried by it
+STRAIN = 1.2  # a limb so many times as long as it mostly is does not exist
+
+DIFFERENCES = 4  # order of the differences in time that tell jitter from motion: of a swing of 2 Hz at 24 frames per second they leave 1 %
+CALM = 0.25  # their quantile that is taken: nobody moves fast for three quarters of a clip
+JITTER_LIMIT = 0.01  # body heights: the jitter of a bad detector; more is motion. Below 30 frames per second less, see `jitter`
+JITTER_USUAL = 0.004  # body heights: where a clip is too short to tell
+LEAST_HALF = 2  # frames on each side: a parabola needs three points, a filter more
 
 
 # ------------------------------------------------------------------------------------------------------------------- neighbours in time
+
+def scipy_filters() -> Callable[..., Array]:
+    """scipy's correlation along an axis. Raises PoseError if the package is missing."""
+    try:
+        from scipy.ndimage import correlate1d
+    except ImportError as error:
+        raise PoseError("Clean Pose needs the package scipy, which ComfyUI brings along; install it (pip install scipy)") from error
+    return correlate1d
+
 
 def last_seen(seen: Array) -> Array:
     """`[F, N]`: the frame at or before this one in which the point was last seen; -1 for none."""
@@ -30,32 +50,20 @@ def next_seen(seen: Array) -> Array:
     return len(seen) - 1 - last_seen(seen[::-1])[::-1]
 
 
-def seen_before(seen: Array) -> Array:
-    """As `last_seen`, this frame itself left out."""
-    return np.concatenate([np.full((1, seen.shape[1]), -1), last_seen(seen)[:-1]])
-
-
-def seen_after(seen: Array) -> Array:
-    """As `next_seen`, this frame itself left out."""
-    return np.concatenate([next_seen(seen)[1:], np.full((1, seen.shape[1]), len(seen))])
-
-
 def take(x: Array, frames: Array) -> Array:
     """x `[F, N, ...]` at other frames `[F, N]`, those out of range taken as the first or the last."""
     frames = frames.clip(0, len(x) - 1)
     return np.take_along_axis(x, frames[..., None] if x.ndim == 3 else frames, axis=0)
 
 
-# --------------------------------------------------------------------------------------------------------------------------------- gaps
-
-def ever_seen(seen: Array) -> Array:
-    """`[N, 1]`: whether a point is seen in any frame."""
-    return np.any(seen, axis=0, keepdims=True).T
-
-
 def gap_lengths(seen: Array) -> Array:
     """`[F, N]`: how many frames long the gap is that this frame lies in; 0 where the point is seen, F where it never is."""
     return np.where(seen, 0, np.minimum(next_seen(seen) - last_seen(seen) - 1, len(seen)))
+
+
+def ever(seen: Array) -> Array:
+    """`[N, 1]`: whether a point is seen in any frame."""
+    return np.any(seen, axis=0, keepdims=True).T
 
 
 def fill(x: Array, seen: Array) -> Array:
@@ -66,7 +74,7 @@ def fill(x: Array, seen: Array) -> Array:
     before, after = last_seen(seen), next_seen(seen)
     before, after = np.where(before < 0, after, before), np.where(after >= len(x), before, after)
     way = np.divide(np.arange(len(x))[:, None] - before, after - before, out=np.zeros(seen.shape), where=after > before)[..., None]
-    return np.where(ever_seen(seen), (1 - way) * take(x, before) + way * take(x, after), 0)
+    return np.where(ever(seen), (1 - way) * take(x, before) + way * take(x, after), 0)
 
 
 def hold(x: Array, seen: Array) -> Array:
@@ -74,10 +82,8 @@ def hold(x: Array, seen: Array) -> Array:
     frames = np.arange(len(x))[:, None]
     before, after = last_seen(seen), next_seen(seen)
     nearest = np.where((after >= len(x)) | ((before >= 0) & (frames - before <= after - frames)), before, after)
-    return np.where(ever_seen(seen), take(x, nearest), 0)
+    return np.where(ever(seen), take(x, nearest), 0)
 
-
-# ----------------------------------------------------------------------------------------------------------------------------- outliers
 
 def running_median(x: Array, seen: Array, half: int) -> Array:
     """Median over the seen frames among 2 half + 1, along time. x `[F, N, C]` or `[F, N]`; 0 where none is seen."""
@@ -94,152 +100,115 @@ def running_median(x: Array, seen: Array, half: int) -> Array:
     return out
 
 
-def surprise(x: Array, seen: Array) -> Array:
-    """`[F, N]`: how far a point lies from where its neighbours in time would have it: the least of the distances to the lines through the
-    sights before and after, through the two before and through the two after, and to the cubic through all four. 0 where none is known.
+def quantile(x: Array, known: Array, share: float) -> Array:
+    """`[N]`: of the known values of each column of x `[F, N]`, the one above so many; inf where none is known."""
+    ranked = np.sort(np.where(known, x, np.inf), axis=0)
+    return ranked[(share * (known.sum(axis=0) - 1).clip(0)).astype(int), np.arange(x.shape[1])]
 
-    Halved for the first and the last sight, of which only a line from one side tells.
+
+def window_mean(x: Array, half: int) -> Array:
+    """Mean of x `[F, N]` over 2 half + 1 frames; at its ends the clip is taken to go back."""
+    return scipy_filters()(x.astype(float), np.full(2 * half + 1, 1 / (2 * half + 1)), axis=0, mode="reflect")
+
+
+# ---------------------------------------------------------------------------------------------------------------------------------- leaps
+
+def find_leaps(x: Array, seen: Array, scale: Array, parents: Array, company: Array, fps: float, floor: float, factor: float) -> Array:
+    """`[F, N]` bool: sights of a point that leaps away by itself and is back within LEAP_SECONDS.
+
+    How far a point leaps is its distance from the straight line in time between the sights before and after. It is wrong beyond `floor`
+    (body heights) with what FASTEST allows in that time, `factor` times what is usual for it within a second, and TOGETHER times the leap
+    of the points that it moves with: so fast motion, which carries whole limbs or both arms, stays at any frame rate. Less is allowed to
+    a limb that the leap stretches. parents `[N]`: the point that each hangs on, or -1. company `[C, 2]`: points and what they move with.
     """
-    before, after = seen_before(seen), seen_after(seen)
-    further, later = take(before, before), take(after, after)
-    least = np.full(seen.shape, np.inf)
-    lines: tuple[tuple[Array, ...], ...] = ((before, after), (further, before), (after, later))
-    for times in (*lines, (further, before, after, later)):
-        known = seen & (times[0] >= 0) & (times[-1] < len(x)) & (times[0] < times[-1])
-        least = np.where(known, np.minimum(least, np.linalg.norm(x - through(x, times, known), axis=-1)), least)
-    return np.where(np.isfinite(least), least, 0) * np.where((before < 0) | (after >= len(x)), 0.5, 1)
-
-
-def through(x: Array, times: tuple[Array, ...], known: Array) -> Array:
-    """Lagrange's polynomial through x at other frames, times `[F, N]` each, read off at every frame; of no use where not `known`."""
-    out = np.zeros(x.shape)
-    for i, time in enumerate(times):
-        weight = np.ones(known.shape)
-        for other in times[:i] + times[i + 1:]:
-            weight *= np.divide(np.arange(len(x))[:, None] - other, time - other, out=np.zeros(known.shape), where=known & (time != other))
-        out += weight[..., None] * take(x, time)
-    return out
-
-
-def find_outliers(x: Array, seen: Array, half: int, factor: float, floor: float) -> Array:
-    """`[F, N]` bool: points that leap away and come back.
-
-    Two tests, each against factor times its own running spread (the median of the deviations, over 1.4826 for a normal spread's sigma)
-    and against `floor`, in units of x. `surprise`, the worst of neighbours first, finds single leaps in fast motion too; the running
-    median of 2 half + 1 frames (Hampel's) finds leaps of a few frames in slow motion. What is fast but steady passes both.
-    """
-    left = seen.copy()
-    for _ in range(3):
-        apart = surprise(x, left)
-        apart = np.where(left & (apart > limit(apart, left, 4 * half, factor, floor)), apart, 0)
-        worst = (apart > 0) & (apart >= take(apart, seen_before(left))) & (apart >= take(apart, seen_after(left)))
-        if not worst.any():
-            break
-        left &= ~worst
-    apart = np.linalg.norm(x - running_median(x, left, half), axis=-1)
-    left &= apart <= limit(apart, left, half, factor, floor)
+    left, half, children = seen.copy(), max(3, round(fps / 2)), np.flatnonzero(parents >= 0)
+    length = np.linalg.norm(x[:, children] - x[:, parents[children]], axis=-1) / scale
+    both, stretched = seen[:, children] & seen[:, parents[children]], np.zeros(seen.shape, bool)
+    stretched[:, children] = both & (length > STRAIN * quantile(length, both, 0.9) + 0.02)
+    longest = min(max(1, round(LEAP_SECONDS * fps)), len(x) - 2)
+    for frames in 2 * list(range(longest, 0, -1)):  # twice, as one leap hides others
+        y, end = fill(x, left), int(frames == 1)
+        if end:  # the first and the last frame against the line through the next two
+            y = np.concatenate([3 * y[1:2] - 2 * y[2:3], y, 3 * y[-2:-1] - 2 * y[-3:-2]])
+        starts = len(y) - frames - 1
+        way, before, after = np.linspace(0, 1, frames + 2), y[:starts], y[frames + 1:]
+        away = np.stack([y[k:k + starts] - before - way[k] * (after - before) for k in range(1, frames + 1)])
+        leap = np.linalg.norm(away, axis=-1).min(axis=0)
+        inside = [slice(k - end, k - end + starts) for k in range(1, frames + 1)]
+        unit, strained = scale[inside[0]], np.min([stretched[k] for k in inside], axis=0)
+        fast, usual = FASTEST * ((frames + 1) / fps) ** 2 / 8, window_mean(np.sqrt(leap), half) ** 2 / unit
+        own = np.where(strained, floor + fast / 2, np.maximum(floor + fast, factor * usual)) * unit
+        if end:
+            own[[0, -1]] *= 2  # beyond two points a line tells half as much as between them
+        limit = np.maximum(own, np.where(strained, 0.5, TOGETHER) * carried(leap, away.mean(axis=0), company))
+        found = (leap > limit) & (leap > 0.75 * np.linalg.norm(after - before, axis=-1))
+        for k in inside:
+            left[k] &= ~found
     return seen & ~left
 
 
-def limit(apart: Array, seen: Array, half: int, factor: float, floor: float) -> Array:
-    return np.maximum(floor, factor * 1.4826 * running_median(apart, seen, half))
-
-
-def strays(seen: Array, longest: int, loneliest: int) -> Array:
-    """`[F, N]` bool: sights of at most `longest` frames with more than `loneliest` frames without a sight before and after.
-
-    Only in frames that show other points too: a clip of which the detector saw little is not emptied.
-    """
-    gone = ~seen
-    gaps, before, after = gap_lengths(seen), last_seen(gone), next_seen(gone)
-    found = seen & (before >= 0) & (after < len(seen)) & (after - before - 1 <= longest)
-    found &= (take(gaps, before) > loneliest) & (take(gaps, after) > loneliest)
-    return found & (seen & ~found).any(axis=1, keepdims=True)
+def carried(leap: Array, way: Array, company: Array) -> Array:
+    """The farthest leap, within 60 degrees of its own, among what a point moves with. leap `[F, N]`: how far; way `[F, N, 2]`: where to."""
+    points, others = company.T
+    a, b, out = way[:, points], way[:, others], np.zeros_like(leap)
+    alike = (a * b).sum(axis=-1) > 0.5 * np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+    np.maximum.at(out.T, points, (leap[:, others] * alike).T)
+    return out
 
 
 # ------------------------------------------------------------------------------------------------------------------------------- jitter
 
-def alpha(cutoff: Array | float, fps: float) -> Array:
-    """Weight of the new value in a low-pass of the first order: 1 / (1 + tau / Te), tau = 1 / (2 pi cutoff), Te = 1 / fps."""
-    return 1 / (1 + fps / (2 * np.pi * np.asarray(cutoff, float)))
+def tricube(half: int) -> tuple[Array, Array]:
+    """Frames from -half to half in units of the first outside, and Cleveland's weights for them."""
+    u = np.arange(-half, half + 1) / (half + 1)
+    return u, (1 - np.abs(u) ** 3) ** 3
 
 
-def one_euro(x: Array, seen: Array, fps: float, min_cutoff: float, beta: float, derivative_cutoff: float = 1.0,
-             on_frame: Callable[[], None] | None = None) -> tuple[Array, Array]:
-    """The One-Euro filter (Casiez, Roussel, Vogel 2012, algorithm 1), its speed that of the point in the plane.
+def local_polynomial(x: Array, weight: Array, half: int) -> Array:
+    """LOESS (Cleveland 1979) of the second order: the parabola through 2 half + 1 frames by weighted least squares, at its middle.
 
-    Cutoffs in Hz; beta in Hz per unit of speed (units of x a second). It starts anew after frames in which the point is not seen.
-    on_frame is called once a frame. Returns the filtered `[F, N, 2]` and the speeds `[F, N]`.
+    weight `[F, N]`: 0 where a point is not seen. Slopes and curves are damped a little, so that one or two sights give no wild parabola.
     """
-    out, speeds = np.array(x, float), np.zeros(seen.shape)
-    velocity = np.zeros(x.shape[1:])
-    weight = alpha(derivative_cutoff, fps)
-    for t in range(len(x)):
-        if t:
-            goes_on = (seen[t] & seen[t - 1])[:, None]
-            velocity = np.where(goes_on, velocity + weight * ((x[t] - out[t - 1]) * fps - velocity), 0)
-            speeds[t] = np.hypot(velocity[:, 0], velocity[:, 1])
-            kept = 1 - alpha(min_cutoff + beta * speeds[t], fps)[:, None]
-            out[t] += np.where(goes_on, kept * (out[t - 1] - x[t]), 0)
-        if on_frame:
-            on_frame()
-    return out, speeds
+    correlate = scipy_filters()
+    u, kernel = tricube(half)
+    s0, s1, s2, s3, s4 = (correlate(weight, kernel * u**power, axis=0, mode="constant") for power in range(5))
+    t0, t1, t2 = (correlate(weight[..., None] * x, kernel * u**power, axis=0, mode="constant") for power in range(3))
+    damping = 1e-5 * s0 + 1e-9
+    b, c = s2 + damping, s4 + damping
+    cofactors = b * c - s3 * s3, s2 * s3 - s1 * c, s1 * s3 - s2 * b  # of the normal equations' first row
+    determinant = s0 * cofactors[0] + s1 * cofactors[1] + s2 * cofactors[2]
+    value = sum(cofactor[..., None] * t for cofactor, t in zip(cofactors, (t0, t1, t2), strict=True))
+    return np.divide(value, determinant[..., None], out=np.array(x, float), where=(determinant > 0)[..., None])
 
 
-def both_ways(x: Array, weight: Array, seen: Array) -> Array:
-    """A low-pass of the first order run forward and then backward, so that it does not lag. weight `[F, N]`: of each new value."""
-    seen = seen[..., None]
-    joined = np.zeros_like(seen)
-    joined[1:] = seen[1:] & seen[:-1]
-    kept = np.where(joined, 1 - weight[..., None], 0)  # of the frame before
-    out = np.array(x, float)
-    for t in range(1, len(x)):
-        out[t] += kept[t] * (out[t - 1] - out[t])
-    kept = np.where(joined[1:], 1 - weight[:-1, :, None], 0)  # of the frame after
-    for t in range(len(x) - 2, -1, -1):
-        out[t] += kept[t] * (out[t + 1] - out[t])
-    return out
+def jitter(x: Array, seen: Array, fps: float) -> Array:
+    """`[N]`: variance of each coordinate's jitter, from the fourth differences of the calmest quarter of a clip. x in body heights.
 
-
-def smooth_one_euro(x: Array, seen: Array, fps: float, min_cutoff: float, beta: float, trust: Array,
-                    on_frame: Callable[[], None] | None = None) -> Array:
-    """One-Euro for a clip that is known to its end: no lag, and little taken from the motion.
-
-    The filter's own speeds, forward and backward, the greater of the two, set each frame's cutoff, times trust `[F, N]` in 0..1. With
-    these cutoffs the points are filtered both ways, and what that took away is filtered once more and given back (Tukey's twicing): a
-    swing's amplitude survives, jitter does not. Units as in `one_euro`.
+    A point trembles at most twice as much as half of the body's points do, and at most by JITTER_LIMIT; at a low frame rate, at which
+    motion too makes differences, by less.
     """
-    forward = one_euro(x, seen, fps, min_cutoff, beta, DERIVATIVE_CUTOFF, on_frame)[1]
-    backward = one_euro(x[::-1], seen[::-1], fps, min_cutoff, beta, DERIVATIVE_CUTOFF)[1][::-1]
-    weight = alpha((min_cutoff + beta * np.maximum(forward, backward)) * trust, fps)
-    once = both_ways(x, weight, seen)
-    return once + both_ways(x - once, weight, seen)
+    out = np.full(x.shape[1], np.inf)
+    if len(x) > DIFFERENCES:
+        known = np.asarray(np.lib.stride_tricks.sliding_window_view(seen, DIFFERENCES + 1, axis=0).all(axis=-1))
+        squares = (np.diff(x, DIFFERENCES, axis=0) ** 2).sum(axis=-1) / (2 * math.comb(2 * DIFFERENCES, DIFFERENCES))
+        calm = quantile(squares, known, CALM) / -np.log(1 - CALM)  # of two coordinates: chi-squared, falling as exp(-x)
+        out = np.where(known.sum(axis=0) > DIFFERENCES, calm, np.inf)
+    told = out[BODY][np.isfinite(out[BODY])]
+    usual = float(np.median(told)) if told.size else JITTER_USUAL**2
+    return np.where(np.isfinite(out), out, usual).clip(max=min(4 * usual, (JITTER_LIMIT * min(1, fps / 30)) ** 2))
 
 
-def runs(seen: Array) -> Iterator[tuple[slice, Array]]:
-    """(frames, points `[n]`) of every stretch in which points are seen without a break; points that come and go together in one."""
-    patterns, which = np.unique(seen, axis=1, return_inverse=True)
-    for i, pattern in enumerate(patterns.T):
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], pattern.astype(int), [0]])))
-        for start, end in edges.reshape(-1, 2).tolist():
-            yield slice(start, end), np.flatnonzero(which.ravel() == i)
+def smooth(x: Array, seen: Array, scale: Array, trust: Array, fps: float, strength: float) -> Array:
+    """Jitter taken out, motion left: where the local parabola misses the sights by more than their jitter, they move and are kept.
 
-
-def smooth_savgol(x: Array, seen: Array, half: int, trust: Array) -> Array:
-    """Savitzky-Golay of the second order over 2 half + 1 frames, stretch by stretch; a point of trust 0 gets twice the window.
-
-    Stretches shorter than a window are filtered with the longest that they hold. Raises PoseError if scipy is missing.
+    strength 0 to 1: the parabola spans half so many seconds on each side, LEAST_HALF frames at least, and is taken where it misses by no
+    more than 3 strength times the jitter (variances); beyond, as much less as it misses by more. trust `[F, N]`: weight of a sight.
     """
-    try:
-        from scipy.signal import savgol_filter
-    except ImportError as error:
-        raise PoseError("filter: savitzky-golay needs the package scipy; install it (pip install scipy) or choose one-euro") from error
-    out = np.array(x, float)
-    for frames, points in runs(seen):
-        length = frames.stop - frames.start
-        near, far = (min(2 * h + 1, (length - 1) // 2 * 2 + 1) for h in (half, 2 * half))
-        if near < 5:  # three points lie on a parabola
-            continue
-        part, share = x[frames, points], trust[frames, points, None]
-        out[frames, points] = share * savgol_filter(part, near, 2, axis=0) + (1 - share) * savgol_filter(part, far, 2, axis=0)
-    return out
+    half, weight = max(LEAST_HALF, round(strength * fps / 2)), np.where(seen, trust, 0)
+    parabola = local_polynomial(x, weight, half)
+    kernel, correlate = tricube(half)[1], scipy_filters()
+    missed = correlate(weight * ((x - parabola) ** 2).sum(axis=-1) / 2, kernel, axis=0, mode="constant")
+    missed = missed / (correlate(weight, kernel, axis=0, mode="constant") + 1e-9)
+    allowed = 3 * strength * jitter(x / scale[..., None], seen, fps) * scale**2
+    share = np.divide(allowed, missed, out=np.ones(seen.shape), where=missed > allowed)
+    return x + np.where(seen, share, 0)[..., None] * (parabola - x)

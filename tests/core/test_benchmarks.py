@@ -14,7 +14,7 @@ from torch import nn
 from animate_core.demo.character import HELD_OUT_SEED
 from animate_core.demo.clip import demo_clip
 from animate_core.windows import Windows
-from benchmarks import drawing, memory, retargeting, step
+from benchmarks import cleaning, drawing, memory, retargeting, step
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.builtin import WindowedPoses, builtin_model, decode, draw_skeletons, sample, subject
 from benchmarks.card import CardFlops, flops_of, peak_of, pretended_card
@@ -34,7 +34,7 @@ def test_the_page_is_what_the_stored_results_give() -> None:
         assert (DOCS / "benchmarks" / f"{name}.svg").is_file()
 
 
-@pytest.mark.parametrize("benchmark", [step, memory, drawing, retargeting], ids=lambda b: b.name)
+@pytest.mark.parametrize("benchmark", [step, memory, drawing, cleaning, retargeting], ids=lambda b: b.name)
 def test_a_quick_run_gives_results_that_can_be_stored_and_shown(benchmark: object, tmp_path: Path) -> None:
     assert benchmark in BENCHMARKS
     results = benchmark.run(Options(quick=True, rounds=1, memory=False))  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from animate_core.pose.cleaning import FILTERS, LONG_GAPS, CleanSettings, clean
+from animate_core.pose.cleaning import LONG_GAPS, CleanSettings, clean
 from animate_core.pose.drawing import STYLES, draw_people
 from animate_core.pose.keypoints import NUM_POINTS, PoseClip, PoseError, body_clip
 from animate_core.pose.openpose import read_pose, write_pose
@@ -160,7 +160,7 @@ def run(value: Any, draw: Draw) -> str:
     assert len(again) == len(clip) and (again.width, again.height) == (clip.width, clip.height)
     try:
         clip = sound(choose_person(clip, choose(draw, PERSON_CHOICES)), "choose_person")
-        settings = CleanSettings(filter=choose(draw, FILTERS), long_gaps=choose(draw, LONG_GAPS))
+        settings = CleanSettings(long_gaps=choose(draw, LONG_GAPS), fps=choose(draw, (1.0, 8.0, 24.0, 60.0)))
         clip = sound(clean(clip, settings)[0], "clean")
         reference = clip if draw.random() < 0.3 else REFERENCE
         clip = sound(retarget(clip, reference, choose(draw, MODES)), "retarget")

@@ -21,8 +21,8 @@ from tests.host.result import Graph
 from tests.host.test_bad_input import refused
 
 WIDTH, HEIGHT, FRAMES = 128, 192, 30
-DEFAULTS = {"fix_swaps": 0.5, "remove_outliers": 0.5, "max_gap": 12, "long_gaps": "hold", "smooth": 0.5, "filter": "one-euro",
-            "fps": 24.0, "person": "followed", "score_threshold": 0.3}
+DEFAULTS = {"fix_swaps": 0.5, "remove_outliers": 0.5, "max_gap": -1, "long_gaps": "hold", "smooth": 0.5,
+            "filter": "local polynomial", "fps": 24.0, "person": "followed", "score_threshold": 0.3}
 
 
 def broken() -> np.ndarray:
@@ -43,12 +43,13 @@ def clean_graph(host: HostServer, points: np.ndarray, name: str, **inputs: Any) 
     return graphs.add(graph, "report", "PreviewAny", source=["clean", 1])
 
 
-@pytest.mark.parametrize("filter", ["one-euro", "savitzky-golay"])
-def test_the_librarys_numbers_come_out(host: HostServer, filter: str) -> None:
+@pytest.mark.parametrize("inputs", [{}, {"max_gap": 12, "filter": "one-euro"}, {"max_gap": 12, "filter": "savitzky-golay"}], ids=str)
+def test_the_librarys_numbers_come_out(host: HostServer, inputs: dict[str, Any]) -> None:
+    """With the defaults, and as workflows were saved before the local polynomial took the other filters' place."""
     points = broken()
-    result = host.run(clean_graph(host, points, "broken_pose.json", filter=filter))
+    result = host.run(clean_graph(host, points, "broken_pose.json", **inputs))
     assert result.status == "success", result.error
-    expected, report = clean(body_clip(points, WIDTH, HEIGHT), CleanSettings(filter=filter))
+    expected, report = clean(body_clip(points, WIDTH, HEIGHT), CleanSettings())
     found = read_pose(json.loads(Path(result.outputs["keypoints"]["files"][0]).read_text(encoding="utf-8")))
     assert (found.width, found.height, len(found)) == (WIDTH, HEIGHT, FRAMES)
     assert np.allclose(found.points, expected.points, atol=5e-3)
@@ -71,6 +72,17 @@ def test_settings_reach_the_library(host: HostServer) -> None:
     assert "frames 10-12: nobody found, left empty" in "".join(result.outputs["report"]["text"])
 
 
+def test_the_frame_rate_is_heeded(host: HostServer) -> None:
+    """At 8 frames per second, half a second is 4 frames: a gap of 3 is filled, one of 5 is not; with max_gap 5 it is."""
+    points = demo_clip(HELD_OUT_SEED, "dance", FRAMES, period=24, width=WIDTH, height=HEIGHT).keypoints.copy()
+    points[5:8], points[15:20] = 0, 0
+    for max_gap, empty in ((-1, [15, 16, 17, 18, 19]), (5, [])):
+        result = host.run(clean_graph(host, points, "slow_pose.json", fps=8, max_gap=max_gap, long_gaps="hide"))
+        assert result.status == "success", result.error
+        frames = json.loads(Path(result.outputs["keypoints"]["files"][0]).read_text(encoding="utf-8"))
+        assert [i for i, frame in enumerate(frames) if not frame["people"]] == empty
+
+
 def test_nobody_is_refused_in_words(host: HostServer) -> None:
     points = broken()
     points[..., 2] *= 0.2
@@ -79,7 +91,7 @@ def test_nobody_is_refused_in_words(host: HostServer) -> None:
 
 
 @pytest.mark.parametrize(("changes", "words"), [
-    ({"smooth": 1.5}, ["smooth"]), ({"max_gap": -1}, ["max_gap"]), ({"filter": "kalman"}, ["filter"]), ({"fps": 0}, ["fps"]),
+    ({"smooth": 1.5}, ["smooth"]), ({"max_gap": -2}, ["max_gap"]), ({"filter": "kalman"}, ["filter"]), ({"fps": 0}, ["fps"]),
 ])
 def test_settings_out_of_range_are_refused(host: HostServer, changes: dict[str, Any], words: list[str]) -> None:
     refused(host, clean_graph(host, broken(), "range_pose.json", **changes), *words)
