@@ -42,13 +42,13 @@ log = logging.getLogger(__name__)
 MODES = ("full", "scale only", "offset only", "none", "pose_align")
 
 ANCHORS = {"hips": ROOT, "neck": NECK, "head": NOSE}  # what holds the body in its place where there are no feet: the first that both have
-MOSTLY = 0.5  # share of the frames in which an anchor must be seen
-START = 0.1  # seconds that tell where the clip begins
+MOSTLY = 0.5  # share of the frames in which an anchor must be seen: false points are rarer, and so are feet at a half body's edge
+START = 0.1  # seconds that tell where the clip begins: a walker is still there
 LEFT_PLACE = 0.3  # body heights from where the clip began: the driver walks about; less is dancing on the spot
-GROWN = 0.2  # part of the size by which it changes when the driver comes nearer; less is chance
+GROWN = 0.2  # part of the size by which it changes when the driver comes nearer; less may be limbs that turn away together
 STRAIGHT = 0.75  # share of a course's variance by which it is a way, not a sway
 AWAY = 0.8  # seconds that it is away: longer than a step aside and back
-NEAR = 0.08  # body heights: still where the clip began
+NEAR = 0.08  # body heights: still where the clip began, as far as anybody who stands sways
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,7 @@ def fit(clip: PoseClip, reference: PoseClip, settings: RetargetSettings) -> Fit:
                 notes.append(f"the {who} shows no {name}")
 
     first, second = (max(1, round(seconds * settings.fps)) for seconds in (START, 1))
+    # the size at the beginning: from its first second, as long as it hardly changes
     still = np.abs(np.log(sizes / np.median(sizes[:first])))[:second] < GROWN / 3
     began = float(np.exp(at_first(np.log(sizes[:second if still.all() else max(first, int(still.argmin())), None]))[0]))
     now, grows = sizes / began, np.ptp(np.log(sizes)) > GROWN
