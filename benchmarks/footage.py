@@ -269,14 +269,22 @@ def project(points: Array, eye: Array, pan: Array, tilt: Array, focal: Array) ->
 Motion = Callable[[Array, np.random.Generator], Angles]
 
 
-def film(name: str, seed: int, fps: float, seconds: float) -> Shot:
-    """A shot by its name, of the body and the style of a seed; the same motion at every frame rate."""
+def film(name: str, seed: int, fps: float, seconds: float, *, body: str = "", camera: str = "", at_ease: bool = False) -> Shot:
+    """A shot by its name, of the body and the style of a seed; the same motion at every frame rate.
+
+    body, camera: another kind of body does the same, as large as it is; another view of the same. at_ease: the same body, where it begins,
+    stands facing us.
+    """
     rng = np.random.default_rng((0xF007, seed, sorted(SHOTS).index(name)))
     kind, motion, view = SHOTS[name]
+    kind, view = body or kind, camera or view
     frames = max(2, round(seconds * fps))
     t = np.arange(frames) / fps
     people = [(make_body(kind, rng), motion(t, rng)) for _ in range(2 if view == "crossing" else 1)]
     height = people[0][0].height
+    if body:
+        for _, pose in people:  # the same in its own size
+            pose |= {way: pose[way] * KINDS[body].height / KINDS[SHOTS[name][0]].height for way in ("x", "lift") if way in pose}
     share = t / seconds
     zero = 0 * t
     aim, distance, focal, pan, x = 0.5 + zero, 2.6 * height + zero, 2.0 + rng.uniform(-0.2, 0.2) + zero, zero, zero
@@ -295,6 +303,10 @@ def film(name: str, seed: int, fps: float, seconds: float) -> Shot:
             pose["z"] = zero - 0.5 * k
         elif view == "approach":
             pose["z"] = 2.0 * height * (1.06 * share).clip(0, 1) - 0.9
+    if at_ease:
+        travels = view in ("out", "pan", "crossing", "approach")
+        people = [(one, stand(t, rng) | {axis: zero + (pose[axis][0] if travels else np.median(pose[axis])) for axis in ("x", "z")
+                                         if axis in pose}) for one, pose in people]
     if view == "zoom":
         zoom = ((share - 0.3) / 0.3).clip(0, 1)
         zoom = zoom**2 * (3 - 2 * zoom)

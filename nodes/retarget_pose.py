@@ -58,13 +58,13 @@ class RetargetPose(io.ComfyNode):
                                                   "Reference. Of several frames, the first that shows somebody."),
                 io.Combo.Input("mode", options=list(MODES), default="full",
                                tooltip="full: every limb in the reference's length. scale only: one size for all. offset only: moved. "
-                                       "none: only the canvas is changed. pose_align: MusePose's rule by one frame."),
+                                       "none: only the canvas is changed. pose_align: MusePose's rule, by one frame."),
                 io.Float.Input("strength", default=1.0, min=0.0, max=1.0, step=0.05,
                                tooltip="How far mode full goes from one size for all (0) to each limb's own length (1). Less where the "
                                        "reference's pose hides its proportions."),
                 io.Boolean.Input("keep_feet", default=True,
-                                 tooltip="Mode full: feet keep the reference's ground and do not slide; legs fit in between. Off: legs "
-                                         "hang from the hips."),
+                                 tooltip="Mode full: feet keep the reference's ground and do not slide; legs fit in between. Off, and "
+                                         "where the clip mostly hides the ankles: legs hang from the hips."),
                 io.Combo.Input("person", options=list(PERSON_CHOICES), default=PERSON_CHOICES[0],
                                tooltip="Who, where several people are in a frame, in the clip as in the reference. followed: the largest "
                                        "well-seen person, in all frames."),
@@ -72,6 +72,9 @@ class RetargetPose(io.ComfyNode):
                              tooltip="How many frames the overlay shows, spread over the clip."),
                 io.Int.Input("align_frame", default=0, min=0, max=1_000_000, advanced=True,
                              tooltip="Mode pose_align: the frame that is compared with the reference. Those before it are dropped."),
+                io.Float.Input("fps", default=24.0, min=0.1, max=1000.0, step=0.01, optional=True,
+                               tooltip="Frames per second of the driver's clip, to tell a mistake of a frame or two from a motion. About "
+                                       "right is good enough."),
                 io.Image.Input("reference_image", optional=True, tooltip="The reference picture, to draw the overlay on; black without "
                                                                          "it. Of a batch, the first."),
             ],
@@ -88,14 +91,14 @@ class RetargetPose(io.ComfyNode):
     @classmethod
     def execute(cls, pose: Any, reference_pose: Any, mode: str = "full", strength: float = 1.0, keep_feet: bool = True,
                 person: str = PERSON_CHOICES[0], overlay_frames: int = 8, align_frame: int = 0,
-                reference_image: Tensor | None = None) -> io.NodeOutput:
+                fps: float = 24.0, reference_image: Tensor | None = None) -> io.NodeOutput:
         driver, reference = read_pose(pose, "pose"), read_pose(reference_pose, "reference_pose")
         if max(reference.width, reference.height) > LARGEST_SIDE:
             raise PoseError(f"reference_pose: its canvas of {reference.width}x{reference.height} pixels is too large to draw; sides of up "
                             f"to {LARGEST_SIDE} are wanted")
         image = None if reference_image is None else check_images(reference_image, "reference_image")[0]
         clip, report = retarget_with_report(choose_person(driver, person), choose_person(reference, person), mode,
-                                            RetargetSettings(strength, keep_feet, align_frame))
+                                            RetargetSettings(strength, keep_feet, align_frame, fps))
         lines = [f"mode {mode}: {len(clip)} frames, {driver.width}x{driver.height} -> {clip.width}x{clip.height}", report]
         if image is not None and abs(image.shape[1] / image.shape[0] * clip.height / clip.width - 1) > ANOTHER_SHAPE:
             lines.append(f"the reference_image of {image.shape[1]}x{image.shape[0]} is of another shape than its pose's canvas of "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from .keypoints import BODY, SCORE_THRESHOLD, PoseClip, PoseError
@@ -12,9 +14,16 @@ PERSON_CHOICES: tuple[str, ...] = ("followed", "largest", "most central", "best 
 
 WELL_SEEN = 3  # body points that a person to be followed needs: a head alone has nose and eyes
 LASTING = 0.25  # share of the clip's longest track for which a person must be there, else it is a passer-by
-MIN_OVERLAP = 0.1  # IoU from which two boxes are taken for one person's
-REACH = (0.5, 0.1, 1.5)  # without overlap: how far one may have moved, in diagonals of the box: at once, more per frame unseen, at most
+# How far one may be from where one is expected, in diagonals of the box: at once, more per frame unseen, at most
+REACH = (0.5, 0.1, 1.5)
 COAST = 8  # for so many frames unseen, a person is expected to go on as before
+STEADY = 0.7  # of a person's way per frame, how much is kept when the next is seen: jitter is no way
+
+# COCO's object keypoint similarity: standard deviations of annotators in square roots of a person's area, in OpenPose's order (the neck as
+# the shoulders), and the area in parts of the box (both from cocoapi's keypoint evaluation and data)
+SIGMAS = np.array([.026, .079, .079, .072, .062, .079, .072, .062, .107, .087, .089, .107, .087, .089, .025, .025, .035, .035])
+AREA_OF_BOX = 0.53
+SAME = 0.8  # similarity from which two detections of a frame are one person's; people side by side have far less
 
 
 def boxes(clip: PoseClip) -> Array:
@@ -34,6 +43,31 @@ def sizes(box: Array) -> Array:
 
 def areas(box: Array) -> Array:
     return sizes(box).prod(-1)
+
+
+@dataclass(frozen=True)
+class Track:
+    """A person as last seen: body `[18, 3]`, box `[4]`, way per frame `[2]`, frame."""
+
+    body: Array
+    box: Array
+    shift: Array
+    when: int
+
+    def ways(self, body: Array, box: Array) -> Array:
+        """`[n, 2]`: from here to a detection, point by point as far as both show them; else of the boxes' middles."""
+        both = (self.body[:, 2] > SCORE_THRESHOLD) & (body[:, 2] > SCORE_THRESHOLD)
+        return body[both, :2] - self.body[both, :2] if both.sum() >= WELL_SEEN else (box - self.box).reshape(2, 2).mean(0, keepdims=True)
+
+    def away(self, body: Array, box: Array, frame: int) -> float:
+        """How far a detection is from what is expected here, in diagonals of the smaller box: the median over the points."""
+        apart = np.linalg.norm(self.ways(body, box) - self.shift * min(frame - self.when, COAST), axis=-1)
+        return float(np.median(apart) / np.linalg.norm(sizes(np.stack([self.box, box])), axis=-1).min())
+
+    def moved_to(self, body: Array, box: Array, frame: int) -> Track:
+        shift = np.median(self.ways(body, box), axis=0) / (frame - self.when)
+        keep = STEADY if self.shift.any() else 0
+        return Track(body, box, keep * self.shift + (1 - keep) * shift, frame)
 
 
 def overlaps(a: Array, b: Array) -> Array:
@@ -109,45 +143,54 @@ def follow(clip: PoseClip) -> PoseClip:
     return clip.of(points)
 
 
-def tracks(clip: PoseClip) -> Array:
-    """Who is the same person: a number from 0 up for each `[F, P]`, -1 where nobody is.
+def similarity(a: Array, b: Array) -> float:
+    """COCO's object keypoint similarity of two bodies `[18, 3]`, over the points that both show; 0 where they share too few."""
+    both = (a[:, 2] > SCORE_THRESHOLD) & (b[:, 2] > SCORE_THRESHOLD)
+    if both.sum() < WELL_SEEN:
+        return 0.0
+    extents = [np.ptp(one[one[:, 2] > SCORE_THRESHOLD, :2], axis=0) + 1 for one in (a, b)]
+    area = AREA_OF_BOX * max(float(extent.prod()) for extent in extents)
+    squares = ((a[both, :2] - b[both, :2]) ** 2).sum(-1)
+    return float(np.exp(-squares / (2 * area * (2 * SIGMAS[both]) ** 2)).mean())
 
-    Box after box by overlap with where each person is expected; then, for fast ones, by the nearest within reach.
+
+def duplicates(clip: PoseClip) -> Array:
+    """`[F, P]` bool: detections that are another one of the same frame over again, by a lower sum of scores."""
+    out = np.zeros(clip.present.shape, bool)
+    for frame in np.flatnonzero(clip.present.sum(-1) > 1):
+        bodies = clip.points[frame, :, BODY].astype(float)
+        kept: list[int] = []
+        for person in np.argsort(-bodies[..., 2].sum(-1), kind="stable"):
+            out[frame, person] = any(similarity(bodies[person], bodies[other]) >= SAME for other in kept)
+            if not out[frame, person]:
+                kept.append(person)
+    return out & clip.present
+
+
+def tracks(clip: PoseClip) -> Array:
+    """Who is the same person: a number from 0 up for each `[F, P]`, -1 where nobody is, or somebody over again.
+
+    Each detection goes to the person who is expected nearest to it, point by point: the shape of the body tells two who cross.
     """
     out = np.full(clip.present.shape, -1)
-    box = boxes(clip)
+    box, wanted = boxes(clip), clip.present & ~duplicates(clip)
     seen = (clip.scores > SCORE_THRESHOLD).max(-1)
-    last = np.zeros((0, 4), np.float32)  # per track: the last box, its shift per frame, the frame in which it was seen
-    shift = np.zeros((0, 4), np.float32)
-    when = np.zeros(0, int)
-    for frame, present in enumerate(clip.present):
+    last: list[Track] = []
+    for frame, present in enumerate(wanted):
         people = np.flatnonzero(present)
-        here = box[frame, people]
-        gap = frame - when
-        expected = last + shift * np.minimum(gap, COAST)[:, None]
-        overlap = overlaps(expected, here)
-        # of two, the one seen more lately
-        pairs = best_pairs(overlap / (1 + 0.1 * gap[:, None]), overlap >= MIN_OVERLAP)
-        centres = (expected[:, :2] + expected[:, 2:]) / 2, (here[:, :2] + here[:, 2:]) / 2
-        away = np.linalg.norm(centres[0][:, None] - centres[1], axis=-1) / np.linalg.norm(sizes(last), axis=-1)[:, None]
-        free = np.ones(away.shape, bool)
-        for t, p in pairs:
-            free[t], free[:, p] = False, False
+        bodies, here = clip.points[frame, people, BODY].astype(float), box[frame, people].astype(float)
+        away = np.array([[track.away(body, its, frame) for body, its in zip(bodies, here, strict=True)] for track in last])
+        away = away.reshape(len(last), len(people))
+        gap = frame - np.array([track.when for track in last])
         reach = np.minimum(REACH[0] + REACH[1] * gap, REACH[2])[:, None]
-        pairs += best_pairs(-away, free & (away <= reach))
-        for t, p in pairs:
+        # of two, the one seen more lately
+        for t, p in best_pairs(-away * (1 + 0.1 * gap[:, None]), away <= reach):
             out[frame, people[p]] = t
-            if not seen[frame, people[p]]:
-                continue  # a guess, which tells nothing of the place
-            moved = (here[p] - last[t]) / gap[t]
-            # of the move alone, not of the box's growing when an arm is put out
-            shift[t] = (shift[t] + np.tile((moved[:2] + moved[2:]) / 2, 2)) / 2
-            last[t], when[t] = here[p], frame
-        new = people[out[frame, people] < 0]
-        out[frame, new] = len(last) + np.arange(len(new))
-        last = np.concatenate([last, box[frame, new]])
-        shift = np.concatenate([shift, np.zeros((len(new), 4), np.float32)])
-        when = np.concatenate([when, np.full(len(new), frame)])
+            if seen[frame, people[p]]:  # else a guess, which tells nothing of the place
+                last[t] = last[t].moved_to(bodies[p], here[p], frame)
+        for new in np.flatnonzero(out[frame, people] < 0):
+            out[frame, people[new]] = len(last)
+            last.append(Track(bodies[new], here[new], np.zeros(2), frame))
     return out
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from .keypoints import (
-    BODY,
     FACE,
+    FEET,
     L_ANKLE,
     L_EAR,
     L_ELBOW,
@@ -22,7 +22,6 @@ from .keypoints import (
     LEFT_HAND,
     NECK,
     NOSE,
-    NUM_POINTS,
     R_ANKLE,
     R_EAR,
     R_ELBOW,
@@ -31,6 +30,7 @@ from .keypoints import (
     R_SHOULDER,
     R_WRIST,
     RIGHT_HAND,
+    SCORE_THRESHOLD,
     Array,
     PoseClip,
     PoseError,
@@ -40,10 +40,30 @@ HEAD = slice(14, 18)  # eyes and ears
 FINGER_ROOTS = [1, 5, 9, 13, 17]
 
 
-def in_heights(points: Array, width: int, height: int) -> Array:
-    """`[..., 134, 3]` in pixels -> `[..., 134, 2]` in picture heights. A missing point is at -1 of the canvas, as MusePose's detector
-    marks it."""
-    return np.where(points[..., 2:] > 0, points[..., :2].astype(float) / height, (-width / height, -1.0))
+def missing(people: Array) -> Array:
+    """`[..., 134]` bool: what MusePose's detector puts at -1: hand and face points of a low score; a body point of a low score keeps its
+    place."""
+    out = people[..., 2] <= 0
+    for part in (FACE, LEFT_HAND, RIGHT_HAND):
+        out[..., part] = people[..., part, 2] < SCORE_THRESHOLD
+    return out
+
+
+def one_person(people: Array) -> Array:
+    """`[F, P, 134, 3]` -> `[F, 134, 3]`: the first person, the right hand being the second person's left one where there is a second: the
+    published script takes the first two rows of all left hands followed by all right hands."""
+    out = people[:, 0].copy()
+    if people.shape[1] > 1:
+        second = people[:, 1, :, 2].any(-1)
+        out[second, RIGHT_HAND] = people[second, 1, LEFT_HAND]
+    return out
+
+
+def in_heights(points: Array, width: float, height: float) -> Array:
+    """`[..., 134, 3]` on a canvas of width x height -> `[..., 134, 2]` in picture heights; a missing point is at -1 of the canvas in x
+    and in y."""
+    places = np.where(missing(points)[..., None], -1.0, points[..., :2].astype(float) / (width, height))
+    return places * (width / height, 1)
 
 
 def pose_scales(first: Array, reference: Array) -> dict[str, float]:
@@ -102,23 +122,34 @@ def scaled(points: Array, scales: dict[str, float]) -> Array:
     return out
 
 
+def aligned(frames: Array, size: tuple[float, float], reference: Array, reference_size: tuple[float, float]) -> tuple[Array, Array]:
+    """Frames `[F, P, 134, 3]` of a canvas of `size` (width, height) against a reference `[P, 134, 3]`, by the first frame's scales.
+
+    Returns places `[F, 134, 2]` in parts of the reference's canvas, and which of them are lost `[F, 134]`: missing ones, and those that an
+    infinite scale loses. These are put to -1 and then moved by the offset as all others are.
+    """
+    people, target = one_person(frames), one_person(reference[None])
+    points, theirs = in_heights(people, *size), in_heights(target, *reference_size)[0]
+    moved = scaled(points, pose_scales(points[0], theirs))
+    lost = missing(people) | ~np.isfinite(moved).all(-1)
+    moved[lost] = -1
+    return (moved + (theirs[NECK] - points[0, NECK])) / (reference_size[0] / reference_size[1], 1), lost
+
+
 def pose_align(clip: PoseClip, reference: PoseClip, align_frame: int = 0) -> PoseClip:
     """A driver's clip on the reference's canvas by MusePose's published rule.
 
-    clip: one person; reference: one frame of one person. align_frame: the frame of the clip that the reference is compared with; those
-    before it are dropped. The published script reads 300 frames at most; this takes all.
-    Its quirks stay: scales of one frame, none for the face's points, no feet, an infinite scale loses the points below it. A missing
-    point is at -1 while scales are taken, as there. Its missing points are moved by the offset and lie outside the picture; here they
-    stay missing. Raises PoseError if align_frame is no frame of the clip.
+    clip: of several people the first, with the second's left hand for a right hand; reference: one frame. align_frame: the frame of the
+    clip that the reference is compared with; those before it are dropped. The published script reads 300 frames at most; this takes all.
+    Its quirks stay: scales of one frame, none for the face's points, no feet, an infinite scale loses the points below it, and what is
+    missing in that frame or in the reference is measured as if it lay at -1 of the canvas. What comes out missing there lies outside the
+    picture; here it is missing. Raises PoseError if align_frame is no frame of the clip.
     """
     if not 0 <= align_frame < len(clip):
         raise PoseError(f"align_frame is {align_frame}, but the clip has frames 0 to {len(clip) - 1}")
-    frames, target = clip.person(0)[align_frame:], reference.person(0)[0]
-    points = in_heights(frames, clip.width, clip.height)
-    theirs = in_heights(target, reference.width, reference.height)
-    moved = scaled(points, pose_scales(points[0], theirs)) + (theirs[NECK] - points[0, NECK])
-    out = np.zeros((len(frames), NUM_POINTS, 3))
-    for part in (BODY, FACE, LEFT_HAND, RIGHT_HAND):
-        out[:, part, :2], out[:, part, 2] = moved[:, part] * reference.height, frames[:, part, 2]
-    out[~(np.abs(out) <= LARGEST).all(-1)] = 0
+    frames, size = clip.points[align_frame:], (reference.width, reference.height)
+    moved, lost = aligned(frames, (clip.width, clip.height), reference.points[0], size)
+    out = np.concatenate([moved * size, one_person(frames)[..., 2:]], axis=-1)
+    out[lost | ~(np.abs(out) <= LARGEST).all(-1)] = 0
+    out[:, FEET] = 0
     return reference.of(out)

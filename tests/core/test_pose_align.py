@@ -130,3 +130,25 @@ def test_align_frame_drops_what_is_before() -> None:
         assert np.allclose(out.points[:, :, part], clip.points[4:, :, part], atol=1e-3)
     with pytest.raises(PoseError, match="frames 0 to 5"):
         pose_align(clip, reference, 6)
+
+
+def test_a_hand_of_a_low_score_is_missing_a_body_point_is_not() -> None:
+    clip = random_clip(5, 3, 100, 100)
+    points = clip.points.copy()
+    points[..., LEFT_HAND, 2], points[..., 3, 2], points[0, 0, 30, 2] = 0.2, 0.2, 0.3
+    reference = clip.of(clip.points[:1])
+    out = pose_align(clip.of(points), reference)
+    assert not out.points[:, 0, LEFT_HAND].any()
+    assert np.allclose(out.points[:, 0, [3, 30]], points[:, 0, [3, 30]], atol=1e-3)
+    # the left fingers lie in one point: five ratios less, and the others are 1
+    first, theirs = (in_heights(people[0, 0], 100, 100) for people in (points, reference.points))
+    assert pose_scales(first, theirs)["hand"] == pytest.approx(1)
+
+
+def test_the_second_persons_left_hand_is_taken_for_a_right_one() -> None:
+    one, other = random_clip(6, 2, 100, 80), random_clip(7, 2, 100, 80)
+    two = PoseClip(np.concatenate([one.points, other.points], axis=1), 100, 80)
+    out = pose_align(two, two.of(two.points[:1]))
+    assert np.allclose(out.points[:, 0, RIGHT_HAND], other.points[:, 0, LEFT_HAND], atol=1e-3)
+    for part in (BODY, LEFT_HAND):
+        assert np.allclose(out.points[:, 0, part], one.points[:, 0, part], atol=1e-3)

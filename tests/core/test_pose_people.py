@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 
 from animate_core.pose.keypoints import BODY, FACE, NOSE, NUM_POINTS, PoseClip, PoseError
-from animate_core.pose.people import PERSON_CHOICES, best_pairs, body_scores, boxes, choose_person, follow, overlaps, tracks
+from animate_core.pose.people import (
+    PERSON_CHOICES,
+    best_pairs,
+    body_scores,
+    boxes,
+    choose_person,
+    duplicates,
+    follow,
+    overlaps,
+    similarity,
+    tracks,
+)
+from benchmarks.detections import Detections, Detector, detect
+from benchmarks.footage import REPORTING, film
 
 Array = np.ndarray
 WIDTH, HEIGHT = 640, 360
@@ -214,3 +227,68 @@ def test_any_clip_is_sorted_without_loss() -> None:
             assert sorted(p.tobytes() for p in before if p.any()) == sorted(p.tobytes() for p in after if p.any())
         for how in PERSON_CHOICES:
             assert choose_person(clip, how).points.shape == (12, 1, NUM_POINTS, 3)
+
+
+# --------------------------------------------------------------------------------------------------- the same person over again
+
+
+def test_similarity_by_hand() -> None:
+    """COCO's formula: exp(-d^2 / (2 area k^2)) with k twice the annotators' deviation, over what both show."""
+    a = np.zeros((18, 3))
+    a[[0, 1, 4, 10]] = (0, 0, 1), (10, 20, 1), (99, 20, 1), (50, 79, 1)  # a box of 100 x 80 pixels
+    b = a + (3, 4, 0)
+    b[10, 2], b[3] = 0, (5, 5, 1)
+    expected = [np.exp(-25 / (2 * 0.53 * 8000 * (2 * sigma) ** 2)) for sigma in (0.026, 0.079, 0.062)]
+    assert similarity(a, b) == similarity(b, a) == pytest.approx(np.mean(expected))
+    assert similarity(a, a) == 1
+    b[4, 2] = 0.3
+    assert similarity(a, b) == 0, "two points tell nothing"
+
+
+def twice(found: Detections, frame: int, seed: int, place: int) -> PoseClip:
+    """The clip with its person once more in one frame, 1.5 pixels off, in front of the first or behind."""
+    rng = np.random.default_rng(seed)
+    points = np.concatenate([found.clip.points, np.zeros_like(found.clip.points)], axis=1)
+    twin = points[frame, 0].copy()
+    twin[:, :2] += rng.normal(0, 1.5, (NUM_POINTS, 2)) * (twin[:, 2:] > 0)
+    twin[:, 2] *= rng.uniform(0.95, 1.05)
+    points[frame] = np.stack([twin, points[frame, 0]] if place == 0 else [points[frame, 0], twin])
+    return found.clip.of(points)
+
+
+@pytest.mark.parametrize("motion", ["walk", "dance"])
+def test_a_duplicate_in_one_frame_costs_no_other(motion: str) -> None:
+    for seed in range(10):
+        found = detect(film(motion, REPORTING[seed], 24, 4), seed, Detector(lost=0))
+        frame = int(np.random.default_rng(seed).integers(96))
+        clip = twice(found, frame, seed, seed % 2)
+        assert duplicates(clip).sum() == 1 and duplicates(clip)[frame].any()
+        chosen = choose_person(clip, "followed")
+        assert chosen.present.all()
+        same = (chosen.points == found.clip.points).all((1, 2, 3))
+        assert same.sum() >= 95, "and nothing changes in the other frames"
+        assert follow(clip).points.shape[1] == 1
+
+
+def test_who_stands_close_beside_is_nobodys_duplicate() -> None:
+    """Two dancers in step, a shoulder's width apart."""
+    clip = detect(film("dance", REPORTING[3], 24, 2), 3, Detector(jitter=0, lost=0)).clip
+    pair = np.repeat(clip.points, 2, axis=1).copy()
+    seen = pair[:, 1, :, 2] > 0
+    width = np.median(np.ptp(clip.points[:, 0, [2, 5], 0], axis=1))
+    pair[:, 1, :, 0] += width * seen
+    assert width > 30 and not duplicates(clip.of(pair)).any()
+    assert follow(clip.of(pair)).points.shape[1] == 2
+
+
+@pytest.mark.parametrize("fps", [8, 24])
+def test_people_who_cross_stay_themselves(fps: float) -> None:
+    """Two walk through one another, reported by a detector with all its errors, in the order of their scores."""
+    changed = 0
+    for seed in range(20, 30):
+        found = detect(film("crossing", REPORTING[seed], fps, 5), seed, Detector(duplicates=0.03))
+        ids = np.where(found.row >= 0, np.take_along_axis(tracks(found.clip), found.row.clip(0), 1), -1)
+        third = len(ids) // 3
+        before, after = ([np.bincount(one[one >= 0]).argmax() for one in part.T] for part in (ids[:third], ids[-third:]))
+        changed += before != after
+    assert changed <= 1

@@ -14,6 +14,7 @@ from animate_core.pose.keypoints import (
     FACE,
     FEET,
     L_ANKLE,
+    L_EAR,
     L_ELBOW,
     L_HIP,
     L_KNEE,
@@ -24,6 +25,7 @@ from animate_core.pose.keypoints import (
     NOSE,
     NUM_POINTS,
     R_ANKLE,
+    R_EAR,
     R_ELBOW,
     R_HIP,
     R_KNEE,
@@ -35,8 +37,10 @@ from animate_core.pose.keypoints import (
     PoseError,
     body_clip,
 )
+from animate_core.pose.proportions import facing, joints_of, sizes_over_time
 from animate_core.pose.retargeting import MODES, RetargetSettings, fit, retarget, retarget_with_report
-from benchmarks.retargeting import WAYS, conditions, score
+from benchmarks.footage import REPORTING
+from benchmarks.retargeting import REFERENCES, WAYS, conditions, make_scene, scene_error, score
 
 PAIRS = range(24)  # each motion four times
 LEGS = [R_KNEE, R_ANKLE, L_KNEE, L_ANKLE]
@@ -256,7 +260,7 @@ def test_who_comes_nearer_begins_at_the_references_size() -> None:
     out, report = retarget_with_report(clip_of(points, 512, 1024), clip_of(figure(1, scale=0.8)))
     height = np.ptp(places(out)[:, [NOSE, R_ANKLE], 1], axis=1)
     assert height[0] == pytest.approx(0.8 * 190, rel=0.02) and height[-1] == pytest.approx(2.5 * 0.8 * 190, rel=0.02)
-    assert "comes nearer" in report
+    assert "size changes" in report
 
 
 # ------------------------------------------------------------------------------------------------- what the reference hides
@@ -291,7 +295,8 @@ def test_what_is_hidden_falls_back_to_a_similarity(missing: tuple[int | slice, .
     seen = driver[..., 2] > 0
     assert np.array_equal(out.scores[:, 0] > 0, seen)
     expected = 0.5 * (points[..., :2] - (256, 400)) + (200, 300)
-    assert np.abs(places(out) - expected)[seen].max() < 0.01
+    # the hips' middle beside a single hip is told from an adult's shoulders, not from this figure's
+    assert np.abs(places(out) - expected)[seen].max() < (0.5 if missing == (R_HIP,) else 0.01)
     assert words in report and (not words or of in report)
 
 
@@ -412,3 +417,100 @@ def test_whatever_comes_in_nothing_but_numbers_comes_out(mode: str) -> None:
         assert (out.width, out.height, len(out)) == (clips[1].width, clips[1].height, len(clips[0]))
         assert mode == "pose_align" or np.array_equal(out.scores, clips[0].scores)
     assert refused < 30
+
+
+# ------------------------------------------------------------------------------------------------- footage of a 3D figure
+
+
+def mean_error(reference: str, shot: str, noisy_: bool = False, seeds: int = 2) -> float:
+    """Of scenes that no threshold was chosen on, in % of the body's height."""
+    body, camera, _ = REFERENCES[reference]
+    scenes = [make_scene(shot, seed, body, camera, noisy_) for seed in REPORTING[40:40 + seeds]]
+    return float(np.mean([scene_error(scene, retarget(scene.driver, scene.reference)) for scene in scenes]))
+
+
+@pytest.mark.parametrize(("shot", "most"), [
+    ("stand", 0.8), ("dance", 0.8), ("jump", 0.8), ("spin", 1.0), ("run", 1.0), ("box", 1.0), ("zoom to upper body", 1.0),
+    ("to the camera", 3.5), ("close-up", 0.8), ("side view", 1.5), ("three-quarter view", 1.5),
+])
+def test_on_its_own_body_a_driver_stays_itself(shot: str, most: float) -> None:
+    """The reference is the same body at ease, facing us: whatever camera and turns do to the lengths, the truth is the driver's clip."""
+    assert mean_error("own body", shot, seeds=6) < most
+
+
+@pytest.mark.parametrize(("reference", "shot"), [("chibi", "stand"), ("chibi", "walk"), ("chibi", "dance"), ("child", "walk"),
+                                                 ("long-legged", "walk"), ("own body, in whole", "half body")])
+def test_on_other_proportions_it_is_the_others_motion(reference: str, shot: str) -> None:
+    assert mean_error(reference, shot) < 2
+
+
+@pytest.mark.parametrize("share", [1 / 144, 0.08])
+def test_ankles_seen_falsely_are_no_feet_to_stand_on(share: float) -> None:
+    """A half-body clip against a whole body; ankles at the picture's lower edge in one frame, or in 8 % of them."""
+    scene = make_scene("half body", REPORTING[7], camera="front")
+    points, rng = scene.driver.points.copy(), np.random.default_rng(0)
+    for frame in rng.choice(len(points), round(share * len(points)), replace=False):
+        for joint in LEGS if share > 0.01 else [R_ANKLE]:
+            points[frame, 0, joint] = (rng.uniform(200, 500), rng.uniform(880, 955), 0.35)
+    driver = scene.driver.of(points)
+    how = fit(driver, scene.reference, RetargetSettings())
+    assert how.anchor in ("hips", "neck")
+    counts = scene.counts.copy()
+    counts[:, LEGS] = False
+    assert scene_error(replace(scene, counts=counts), retarget(driver, scene.reference)) < 3
+
+
+def test_a_zoom_does_not_lengthen_what_it_shows() -> None:
+    """Legs are seen before the zoom alone, arms and trunk mostly in it."""
+    scene = make_scene("zoom to upper body", REPORTING[9])
+    how = fit(scene.driver, scene.reference, RetargetSettings())
+    assert {limb: ratio for limb, ratio in how.ratios.items() if abs(ratio - 1) > 0.25} == {}
+    assert np.allclose(how.sizes, scene.heights / scene.heights[0], rtol=0.12)
+
+
+def test_a_head_is_as_large_as_the_references() -> None:
+    reference = figure()
+    head = [*range(14, 18), *range(FACE.start, FACE.stop)]
+    reference[0, head, :2] = reference[0, NOSE, :2] + 4 * (reference[0, head, :2] - reference[0, NOSE, :2])
+    found = fit(clip_of(swaying()), clip_of(reference), RetargetSettings())
+    assert found.size == pytest.approx(1) and found.ratios["face"] == pytest.approx(4)
+
+
+def test_widths_of_who_never_faces_us_are_scaled_like_the_body() -> None:
+    side, front = make_scene("side view", REPORTING[11]), make_scene("walk", REPORTING[11])
+    ratios, report = fit(side.driver, side.reference, RetargetSettings()).ratios, retarget_with_report(side.driver, side.reference)[1]
+    assert ratios["shoulders"] == ratios["hips"] == fit(side.driver, side.reference, RetargetSettings()).size
+    assert "shoulders" in report.split("not comparable")[1]
+    facing_ = fit(front.driver, front.reference, RetargetSettings())
+    assert facing_.ratios["shoulders"] != facing_.size and facing_.ratios["shoulders"] == pytest.approx(facing_.size, rel=0.05)
+
+
+def test_the_head_tells_who_faces_us() -> None:
+    joints = joints_of(np.repeat(figure(), 4, axis=0))
+    ear = np.linalg.norm(joints[0, R_EAR, :2] - joints[0, L_EAR, :2])
+    joints[1, NOSE, 0] += 0.3 * ear
+    joints[2, NOSE, 0] += 0.4 * ear
+    joints[3, R_EAR, 2] = 0
+    assert facing(joints).tolist() == [True, True, False, False]
+    joints[:, [R_EAR, L_EAR, 14, 15], 2] = 0
+    assert facing(joints).all(), "where nothing tells, every frame counts"
+
+
+def test_sizes_and_lengths_are_told_apart() -> None:
+    """Limbs seen in the first frames only, others in the last ones only, two in all: every frame's size comes out."""
+    rng = np.random.default_rng(3)
+    sizes = np.exp(np.linspace(0, 1, 90))
+    lengths = sizes[:, None] * rng.uniform(20, 200, 8)
+    lengths[30:, :3], lengths[:60, 3:6] = np.nan, np.nan
+    lengths[rng.random(lengths.shape) < 0.1] *= 0.5  # a limb points at the camera now and then
+    found, known = sizes_over_time(lengths)
+    assert known.all()
+    # where only two limbs show, both may point away at once
+    assert np.median(np.abs(found / found[0] / sizes - 1)) < 1e-3
+    lengths[40] = np.nan
+    assert sizes_over_time(lengths)[1].tolist() == [frame != 40 for frame in range(90)]
+
+
+def test_a_frame_rate_that_is_none() -> None:
+    with pytest.raises(PoseError, match="fps: 0 is no frame rate"):
+        RetargetSettings(fps=0)

@@ -33,7 +33,7 @@ def graph_of(**inputs: Any) -> Graph:
     graphs.add(graph, "reference", "MarionetteDemoCharacter", seed=REFERENCE, motion="walk", frames=1, width=WIDTH, height=HEIGHT,
                period=16.0)
     graphs.add(graph, "retarget", "MarionetteRetargetPose", pose=["driver", 2], reference_pose=["reference", 2], mode="full", strength=1.0,
-               keep_feet=True, person="followed", overlay_frames=3, align_frame=0, reference_image=["reference", 3])
+               keep_feet=True, person="followed", overlay_frames=3, align_frame=0, fps=24.0, reference_image=["reference", 3])
     graphs.change(graph, retarget=inputs)
     graphs.add(graph, "keypoints", "TestSaveJSON", value=["retarget", 0])
     graphs.add(graph, "overlay", "SaveImage", images=["retarget", 1], filename_prefix="overlay")
@@ -61,12 +61,16 @@ def text_of(result: Result) -> str:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_keypoints_are_the_librarys(host: HostServer, mode: str) -> None:
-    settings = {"strength": 0.5, "keep_feet": False, "align_frame": 2}
+    settings = {"strength": 0.5, "keep_feet": False, "align_frame": 2, "fps": 60.0}
     result = host.run(graph_of(mode=mode, **settings))
     clip, library = keypoints_of(result), expected(mode, **settings)
     assert (clip.width, clip.height, len(clip)) == (WIDTH, HEIGHT, FRAMES - 2 if mode == "pose_align" else FRAMES)
     assert np.allclose(clip.points, library.points, atol=1e-3)
     assert f"mode {mode}" in text_of(result)
+
+
+def test_an_older_graph_without_a_frame_rate_runs(host: HostServer) -> None:
+    assert np.allclose(keypoints_of(host.run(graph_of(fps=None))).points, expected("full").points, atol=1e-3)
 
 
 def over(skeleton: np.ndarray, picture: np.ndarray) -> np.ndarray:
@@ -105,6 +109,7 @@ def test_a_picture_of_another_shape_is_mentioned(host: HostServer) -> None:
     ({"strength": 2.0}, ["strength"]),
     ({"mode": "pose_align", "align_frame": 50}, ["align_frame is 50", "0 to 19"]),
     ({"person": "me"}, ["person", "me"]),
+    ({"fps": 0.0}, ["fps"]),
     ({"reference_image": ["nothing", 0]}, ["reference_image", "no frames"]),
     ({"reference_pose": ["text", 0]}, ["reference_pose"]),
 ])

@@ -1,6 +1,6 @@
 """Compares animate_core with a folder of numbers that the reference implementation gave.
 
-    python tests/parity/check.py FOLDER
+    python tests/parity/check.py FOLDER [--only CASES]
 
 FOLDER has the form that the golden folder's README describes: config.json, manifest.json and the case files that the
 manifest lists; weights stored, or made by the recipe. Prints a line a case with the largest absolute error and the
@@ -31,6 +31,7 @@ if not any(Path(p or ".").resolve() == ROOT for p in sys.path):
 sys.path.append(str(Path(__file__).resolve().parent))
 
 from check_dwpose import check_detector, check_drawing  # noqa: E402
+from check_pose_align import check_pose_align  # noqa: E402
 from recipe import recipe_state_dict  # noqa: E402
 
 from animate_core.blocks import ClipConditioning, Run, sdpa  # noqa: E402
@@ -405,20 +406,23 @@ CHECKS: dict[str, Callable[[Golden, str], Iterator[Line]]] = {
     "cases/context_windows.json": check_context_windows,
     "cases/ddim_tables.json": check_ddim_tables,
     "cases/ddim_steps.safetensors": check_ddim_steps,
+    "cases/pose_align.safetensors": lambda g, file: check_pose_align(g.folder, file, g.files[file]["cases"]),
     "dwpose/draw_cases.json": lambda g, file: check_drawing(g.folder / file),
     "dwpose/detector_cases.json": lambda g, file: check_detector(g.folder / file),
 }
 
 
 @torch.inference_mode()
-def check_folder(folder: Path) -> Iterator[Line]:
-    """Every case of the folder, file by file. Raises UnsupportedError for a case file that nothing here covers."""
+def check_folder(folder: Path, only: str | None = None) -> Iterator[Line]:
+    """Every case of the folder, file by file, or those of one file alone. Raises UnsupportedError for a case file that nothing here
+    covers."""
     golden = Golden(folder)
-    unknown = [f for f in golden.files if f.startswith(("cases/", "dwpose/")) and not f.endswith(".png") and f not in CHECKS]
-    if unknown:
-        raise UnsupportedError(f"{folder}: no check for {', '.join(unknown)}")
+    cases = [f for f in golden.files if f.startswith(("cases/", "dwpose/")) and not f.endswith(".png") and only in (None, Path(f).stem)]
+    unknown = [f for f in cases if f not in CHECKS]
+    if unknown or not cases:
+        raise UnsupportedError(f"{folder}: no check for {', '.join(unknown)}" if unknown else f"{folder}: there is no case file {only}")
     for file, check in CHECKS.items():
-        if file in golden.files:
+        if file in cases:
             for name, error, tolerance in check(golden, file):
                 yield f"{Path(file).stem}: {name}", error, tolerance
 
@@ -426,13 +430,14 @@ def check_folder(folder: Path) -> Iterator[Line]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", metavar="CASES", help="the cases of one file, by its name without the ending")
     args = parser.parse_args()
     if not (args.folder / "manifest.json").is_file():
         print(f"{args.folder}: no manifest.json there")
         return 2
     count = failed = 0
     try:
-        for name, error, tolerance in check_folder(args.folder):
+        for name, error, tolerance in check_folder(args.folder, args.only):
             count, bad = count + 1, not error <= tolerance
             failed += bad
             print(f"{'FAIL' if bad else 'ok  '} {name:<78} {error:.2e}  (<= {tolerance:.0e})", flush=True)
