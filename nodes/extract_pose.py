@@ -221,7 +221,7 @@ class ExtractPose(io.ComfyNode):
     def execute(cls, images: Tensor, backend: str, detector: str, pose_model: str, person: str, score_threshold: float = SCORE_THRESHOLD,
                 device: str = "auto", scores: str = BINARY, pose_detector: Any = None) -> io.NodeOutput:
         images = check_images(images, "images")
-        if pose_detector is None and not uses_gpu(device):
+        if pose_detector is None and not (host.has_gpu() and uses_gpu(device)):
             files = {"detector": detector, "pose_model": pose_model}
             inputs = {"images": images, "backend": backend, "person": person, "score_threshold": score_threshold, "scores": scores, **files}
             return host.run_instead(("MarionetteLoadPoseDetector", {**files, "device": device}), ("MarionetteExtractPose", inputs),

@@ -62,6 +62,11 @@ def file_stamp(*paths: str) -> tuple[tuple[str, int, int], ...]:
     return tuple((p, os.stat(p).st_mtime_ns, os.stat(p).st_size) for p in paths if os.path.exists(p))
 
 
+def has_gpu() -> bool:
+    """Whether the host computes on more than the CPU, so that memory there is wanted by others."""
+    return not mm.is_device_cpu(mm.get_torch_device())
+
+
 def run_instead(loader: tuple[str, dict[str, Any]], node: tuple[str, dict[str, Any]], link: str, outputs: int) -> io.NodeOutput:
     """For a node with `enable_expand`: another node's run in its place, with a loader before it whose output the host's cache keeps.
 

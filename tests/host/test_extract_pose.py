@@ -275,14 +275,6 @@ def test_room_is_made_before_the_files_are_opened(gpu_claimed: HostServer, build
     assert told("cpu") == ["session by CPU", "session by CPU"]
 
 
-def test_a_gpu_is_given_back_after_a_run_without_load_pose_detector(gpu_claimed: HostServer) -> None:
-    """ComfyUI can't take back what onnxruntime holds, so that only who asks for it keeps it."""
-    gpu_claimed.free()
-    assert [opened(gpu_claimed, extract_graph(device="auto"), picture) for picture in (0, 2)] == [1, 1]
-    gpu_claimed.free()
-    assert [opened(gpu_claimed, kept_graph(device="auto"), picture) for picture in (0, 2)] == [1, 0]
-
-
 @pytest.mark.parametrize(("inputs", "words"), [
     ({"detector": f"pose/{MODELS['pose_model']}", "pose_model": MODELS["detector"]}, ["wrong way round", "is the pose model"]),
     ({"pose_model": "other.onnx"}, ["pose_model", "other.onnx", "something else", "dw-ll_ucoco_384.onnx"]),
