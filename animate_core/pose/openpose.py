@@ -188,7 +188,7 @@ def with_grades(people: list[Array], frame: Any, where: str) -> list[Array]:
         own[row] = read_person(person, f"{where}, {GRADED} {row}", {})
     seen, as_written = points[..., 2] > 0, np.append(own[..., :2], np.ones((*own.shape[:2], 1)), axis=-1)
     hidden = own[..., 2:].astype(np.float32) <= SCORE_THRESHOLD  # as the clip's numbers were when it was written
-    untouched: Array = np.where(seen[..., None], points == as_written, hidden).all(-1)
+    untouched = np.asarray(np.where(seen[..., None], points == as_written, hidden).all(-1))
     return list(np.where(untouched[..., None], own, points)) if (untouched & seen).any() or not seen.any() else people
 
 
