@@ -1,10 +1,9 @@
-"""Extract Pose: the keypoints of the people in a video; Load Pose Detector keeps its models open from run to run."""
+"""Extract Pose: the keypoints of the people in a video. Load Pose Detector keeps its models open from run to run, on a GPU, too."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -17,30 +16,25 @@ from torch import Tensor
 from ..animate_core.pose.detector import GET_FILES, PROVIDER_CHOICES, DWPose, uses_gpu
 from ..animate_core.pose.drawing import STYLES, draw_people
 from ..animate_core.pose.keypoints import BODY, SCORE_THRESHOLD, PoseClip, stack_people
-from ..animate_core.pose.mediapipe_pose import GET_TASK, MediaPipePose
 from ..animate_core.pose.openpose import write_pose
 from ..animate_core.pose.people import PERSON_CHOICES, body_scores, choose_person, follow
 from . import host
 from .reference import to_pixels
-from .sockets import POSE_CATEGORY, PoseDetectorSocket, PoseKeypointSocket, check_images, expect
+from .sockets import BINARY, GRADED, POSE_CATEGORY, PoseDetectorSocket, PoseKeypointSocket, check_images, expect, scores_input
 
-DWPOSE, MEDIAPIPE = "dwpose", "mediapipe"
+DWPOSE = "dwpose"
 EVERYONE = "everyone"
+MEDIAPIPE_TASK = "(comes with MediaPipe)"  # stands in saved graphs where scores is now
 NOT_CONNECTED = "(not connected)"  # the host checks what comes over a wire as None
 NO_FILE = "(no .onnx file found)"
-BUNDLED = "(comes with MediaPipe)"
 DETECTOR_FILE, POSE_FILE = "yolox_l.onnx", "dw-ll_ucoco_384.onnx"
 DIMMED = 0.35  # brightness of the picture under the skeleton
 GPU_MEMORY = 2 << 30  # for both models and a batch, with room to spare
 
 
-def pose_files(extension: str) -> list[str]:
-    return [name for name in folder_paths.get_filename_list(host.POSE_FOLDER) if name.lower().endswith(extension)]
-
-
 def model_input(name: str, hints: Sequence[str], tooltip: str) -> io.Combo.Input:
     """An ONNX file; the first whose name holds the earliest hint is the default."""
-    files = pose_files(".onnx")
+    files = folder_paths.get_filename_list(host.POSE_FOLDER)
     default = next((file for hint in hints for file in files if hint in os.path.basename(file).lower()), None)
     return io.Combo.Input(name, options=files or [NO_FILE], default=default, tooltip=tooltip)
 
@@ -59,19 +53,16 @@ def model_inputs() -> list[io.Combo.Input]:
 
 def device_input(tooltip: str, advanced: bool) -> io.Combo.Input:
     return io.Combo.Input("device", options=list(PROVIDER_CHOICES), default=PROVIDER_CHOICES[0], advanced=advanced,
-                          tooltip=f"What dwpose computes on. auto: the best that your onnxruntime can use, said in the log. {tooltip}")
+                          tooltip=f"What computes. auto: the best that your onnxruntime can use, said in the log. {tooltip}")
 
 
-def missing_files(backend: str, detector: str | None, pose_model: str | None, mediapipe_task: str | None) -> str:
+def missing_files(detector: str | None, pose_model: str | None) -> str:
     """Which of the chosen files are not there, and where to get them; empty if all are. What comes over a wire (None) is not known yet."""
-    chosen = {"detector": (detector, f"{DETECTOR_FILE} from {GET_FILES} (Hugging Face)"),
-              "pose_model": (pose_model, f"{POSE_FILE} from {GET_FILES} (Hugging Face)")}
-    if backend == MEDIAPIPE:
-        chosen = {"mediapipe_task": (mediapipe_task, GET_TASK)}
     return "; ".join(
-        f"{name}: there is no file {file!r}. Get {wanted}, put it into models/{host.MODEL_FOLDER} or models/detection and press R"
-        for name, (file, wanted) in chosen.items()
-        if file not in (None, BUNDLED) and folder_paths.get_full_path(host.POSE_FOLDER, file) is None)
+        f"{name}: there is no file {file!r}. Get {usual} from {GET_FILES} (Hugging Face), put it into models/{host.MODEL_FOLDER} or "
+        "models/detection and press R"
+        for name, file, usual in (("detector", detector, DETECTOR_FILE), ("pose_model", pose_model, POSE_FILE))
+        if file is not None and folder_paths.get_full_path(host.POSE_FOLDER, file) is None)
 
 
 def pose_path(name: str) -> str:
@@ -79,7 +70,12 @@ def pose_path(name: str) -> str:
 
 
 def open_dwpose(detector: str, pose_model: str, device: str) -> DWPose:
-    """Opens both models, with room on the GPU made before: onnxruntime takes memory at opening and fails where there is none."""
+    """Opens both models, with room on the GPU made before: onnxruntime takes memory at opening and fails where there is none.
+
+    Raises FileNotFoundError, with what to get.
+    """
+    if wrong := missing_files(detector, pose_model):
+        raise FileNotFoundError(wrong)
     if uses_gpu(device):
         host.make_room(GPU_MEMORY)
     return DWPose(pose_path(detector), pose_path(pose_model), device)
@@ -91,10 +87,15 @@ def frame_ranges(frames: np.ndarray) -> str:
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs if len(run))
 
 
+def at_least(clip: PoseClip, threshold: float) -> PoseClip:
+    """The clip without the points of a lower score."""
+    return clip.of(np.where(clip.points[..., 2:] >= threshold, clip.points, 0))
+
+
 def preview(images: Tensor, clip: PoseClip) -> Tensor:
     """The skeletons over the dimmed pictures: IMAGE."""
     radius = max(2, round(STYLES["OpenPose"].joint_radius * min(clip.width, clip.height) / 512))
-    style = replace(STYLES["Moore"], feet=True).with_stick(radius)
+    style = replace(STYLES["Moore"], feet=True, score_threshold=0).with_stick(radius)
     out = torch.empty(images.shape, dtype=torch.float32)
     for i, people in enumerate(clip.points):
         host.check_cancel()
@@ -104,10 +105,14 @@ def preview(images: Tensor, clip: PoseClip) -> Tensor:
 
 
 def report(head: str, person: str, threshold: float, found: np.ndarray, guessed: np.ndarray, clip: PoseClip) -> str:
-    """A summary, then a line for each frame. found `[F]`: people detected; guessed `[F]`: the whole picture stood for a person."""
+    """A summary, then a line for each frame.
+
+    found `[F]`: people detected; guessed `[F]`: the whole picture stood for a person. clip: with the points below the threshold.
+    """
     best = body_scores(clip).max(-1)
-    seen = (clip.scores[..., BODY] > SCORE_THRESHOLD).sum(-1).max(-1)
-    nobody = ~clip.present.any(-1)
+    seen = at_least(clip, threshold)
+    points = seen.scores[..., BODY].astype(bool).sum(-1).max(-1)
+    nobody = ~seen.present.any(-1)
     doubtful = ~nobody & (best < threshold)
     notes = {
         "nobody": (nobody, "nobody; Clean Pose fills such gaps"),
@@ -122,7 +127,7 @@ def report(head: str, person: str, threshold: float, found: np.ndarray, guessed:
     lines += ["", "frame: people found, mean body score, body points seen"]
     for i in range(len(clip)):
         marks = [name for name, (which, _) in notes.items() if which[i] and name != "several"]
-        lines.append(f"{i}: {found[i]}, {best[i]:.2f}, {seen[i]} of 18" + (f" ({', '.join(marks)})" if marks else ""))
+        lines.append(f"{i}: {found[i]}, {best[i]:.2f}, {points[i]} of 18" + (f" ({', '.join(marks)})" if marks else ""))
     return "\n".join(lines)
 
 
@@ -133,8 +138,8 @@ class LoadPoseDetector(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteLoadPoseDetector", display_name="Load Pose Detector", category=POSE_CATEGORY,
-            description="Opens DWPose's two files for Extract Pose and keeps them open between runs, which saves opening them for every "
-                        "clip. They hold a GPU's memory meanwhile.",
+            description="Opens DWPose's two files for Extract Pose and keeps them open between runs, on a GPU, too. They hold its memory "
+                        "meanwhile.",
             search_aliases=["dwpose", "yolox", "onnx", "pose model", "pose estimation"],
             inputs=[
                 *model_inputs(),
@@ -147,7 +152,7 @@ class LoadPoseDetector(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, detector: str | None = None, pose_model: str | None = None) -> bool | str:
-        return missing_files(DWPOSE, detector, pose_model, None) or True
+        return missing_files(detector, pose_model) or True
 
     @classmethod
     def fingerprint_inputs(cls, detector: str, pose_model: str, **_: Any) -> Any:
@@ -155,8 +160,6 @@ class LoadPoseDetector(io.ComfyNode):
 
     @classmethod
     def execute(cls, detector: str, pose_model: str, device: str = "auto") -> io.NodeOutput:
-        if wrong := missing_files(DWPOSE, detector, pose_model, None):
-            raise FileNotFoundError(wrong)
         return io.NodeOutput(open_dwpose(detector, pose_model, device))
 
 
@@ -164,32 +167,30 @@ class ExtractPose(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="MarionetteExtractPose", display_name="Extract Pose", category=POSE_CATEGORY,
+            node_id="MarionetteExtractPose", display_name="Extract Pose", category=POSE_CATEGORY, enable_expand=True,
             description="Finds the people in each frame of a video, and their keypoints: body, hands, face and feet. A frame with nobody "
                         "in it never stops the run; it is reported.",
-            search_aliases=["dwpose", "openpose", "pose estimation", "pose detection", "keypoints", "skeleton", "mediapipe", "yolox",
+            search_aliases=["dwpose", "openpose", "pose estimation", "pose detection", "keypoints", "skeleton", "yolox",
                             "preprocessor"],
             inputs=[
                 io.Image.Input("images", tooltip="The video's frames; or one picture, such as the reference."),
-                io.Combo.Input("backend", options=[DWPOSE, MEDIAPIPE], default=DWPOSE,
-                               tooltip="dwpose: the best, with the two files below; it needs onnxruntime. mediapipe: quicker on a CPU, if "
-                                       "you have installed the package mediapipe."),
+                # one choice is left; without the widget, the values in saved graphs would move to the next one
+                io.Combo.Input("backend", options=[DWPOSE], default=DWPOSE, advanced=True,
+                               tooltip="dwpose, with the two files below; it needs the package onnxruntime."),
                 *model_inputs(),
                 io.Combo.Input("person", options=[*PERSON_CHOICES, EVERYONE], default=PERSON_CHOICES[0],
                                tooltip="Whose pose is given out. followed: the largest person at the start, then the same one for the "
                                        "whole clip. The others decide frame by frame; best score is what the published code does. "
                                        "everyone: all, each in the same place of the list throughout."),
                 io.Float.Input("score_threshold", default=SCORE_THRESHOLD, min=0, max=1, step=0.05, advanced=True,
-                               tooltip="The report calls a frame doubtful if the person's mean body score is below this. No point is left "
-                                       "out for it."),
-                device_input("The files are opened at every run, and a GPU's memory is given back after it; Load Pose Detector keeps them "
-                             "open.", advanced=True),
-                io.Combo.Input("mediapipe_task", options=[BUNDLED, *pose_files(".task")], default=BUNDLED, advanced=True,
-                               tooltip="For mediapipe: a .task file with its models, which releases from 0.10.31 need. Older ones bring "
-                                       "theirs."),
+                               tooltip="Points of a lower score are left out. A person of a lower mean body score is called doubtful in "
+                                       "the report; where the detector found nobody, that is taken for nobody."),
+                device_input("On a CPU the files stay open while only the images change; on a GPU they are closed after each run, and the "
+                             "memory is given back. Load Pose Detector keeps them open there, too.", advanced=True),
+                scores_input(),
                 PoseDetectorSocket.Input("pose_detector", optional=True,
                                          tooltip="From Load Pose Detector, whose files stay open while only the images change. It takes "
-                                                 "the place of backend, detector, pose_model, device and mediapipe_task."),
+                                                 "the place of detector, pose_model and device."),
             ],
             outputs=[
                 PoseKeypointSocket.Output("pose", display_name="POSE_KEYPOINT",
@@ -201,60 +202,50 @@ class ExtractPose(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, backend: str | None = None, detector: str | None = None, pose_model: str | None = None,
-                        mediapipe_task: str | None = None, pose_detector: Any = NOT_CONNECTED) -> bool | str:
+                        scores: str | None = None, pose_detector: Any = NOT_CONNECTED) -> bool | str:
+        # with the names here, the host leaves it to us to say what is wrong with their values
+        if scores not in (None, BINARY, GRADED, MEDIAPIPE_TASK):
+            return f"scores: {scores!r} is unknown; there are: {BINARY}, {GRADED}"
         if pose_detector != NOT_CONNECTED:
             return True  # what comes over a wire is not known yet; it names files of its own
-        # with this, the host leaves it to us to say what is wrong with a file's name
-        if backend not in (None, DWPOSE, MEDIAPIPE):
-            return f"backend: {backend!r} is unknown; there are: {DWPOSE}, {MEDIAPIPE}"
-        return missing_files(backend, detector, pose_model, mediapipe_task) or True if backend else True
+        if backend not in (None, DWPOSE):
+            gone = "MediaPipe is no longer offered" if backend == "mediapipe" else f"{backend!r} is unknown"
+            return f"backend: {gone}; choose {DWPOSE}, or use another node's POSE_KEYPOINT"
+        return missing_files(detector, pose_model) or True
 
     @classmethod
-    def fingerprint_inputs(cls, backend: str, detector: str, pose_model: str, mediapipe_task: str = BUNDLED,
-                           pose_detector: Any = NOT_CONNECTED, **_: Any) -> Any:
-        if pose_detector != NOT_CONNECTED:
-            return ()
-        used = [detector, pose_model] if backend == DWPOSE else [mediapipe_task]
-        return host.file_stamp(*(pose_path(name) for name in used if name != BUNDLED))
+    def fingerprint_inputs(cls, detector: str, pose_model: str, pose_detector: Any = NOT_CONNECTED, **_: Any) -> Any:
+        return host.file_stamp(pose_path(detector), pose_path(pose_model)) if pose_detector == NOT_CONNECTED else ()
 
     @classmethod
     def execute(cls, images: Tensor, backend: str, detector: str, pose_model: str, person: str, score_threshold: float = SCORE_THRESHOLD,
-                device: str = "auto", mediapipe_task: str = BUNDLED, pose_detector: Any = None) -> io.NodeOutput:
+                device: str = "auto", scores: str = BINARY, pose_detector: Any = None) -> io.NodeOutput:
         images = check_images(images, "images")
-        if pose_detector is None and (wrong := missing_files(backend, detector, pose_model, mediapipe_task)):
-            raise FileNotFoundError(wrong)
-        height, width = images.shape[1:3]
-        if pose_detector is not None or backend == DWPOSE:
-            if pose_detector is None:
-                model = open_dwpose(detector, pose_model, device)
-            else:
-                model = expect(pose_detector, DWPose, "pose_detector", "Connect Load Pose Detector")
-            results = list(by_dwpose(model, images))
-            head = f"DWPose ({model.detector.name} by {model.detector.provider}, {model.pose.name} by {model.pose.provider})"
+        if pose_detector is None and not (host.has_gpu() and uses_gpu(device)):
+            files = {"detector": detector, "pose_model": pose_model}
+            inputs = {"images": images, "backend": backend, "person": person, "score_threshold": score_threshold, "scores": scores, **files}
+            return host.run_instead(("MarionetteLoadPoseDetector", {**files, "device": device}), ("MarionetteExtractPose", inputs),
+                                    "pose_detector", 3)
+        if pose_detector is None:
+            model = open_dwpose(detector, pose_model, device)
         else:
-            head = "MediaPipe"
-            with closing(MediaPipePose(None if mediapipe_task == BUNDLED else pose_path(mediapipe_task))) as landmarker:
-                results = list(by_mediapipe(landmarker, images))
+            model = expect(pose_detector, DWPose, "pose_detector", "Connect Load Pose Detector")
+        results = list(find(model, images, score_threshold))
+        head = f"DWPose ({model.detector.name} by {model.detector.provider}, {model.pose.name} by {model.pose.provider})"
         guessed = np.array([guess for _, guess in results])
         found = np.where(guessed, 0, [len(people) for people, _ in results])
-        clip = stack_people([people for people, _ in results], width, height)
+        clip = stack_people([people for people, _ in results], images.shape[2], images.shape[1])
         clip = follow(clip) if person == EVERYONE else choose_person(clip, person)
-        return io.NodeOutput(write_pose(clip), preview(images, clip), report(head, person, score_threshold, found, guessed, clip))
+        kept = at_least(clip, score_threshold)
+        return io.NodeOutput(write_pose(kept, scores != GRADED, threshold=0), preview(images, kept),
+                             report(head, person, score_threshold, found, guessed, clip))
 
 
-def by_dwpose(model: DWPose, images: Tensor) -> Iterator[tuple[np.ndarray, bool]]:
+def find(model: DWPose, images: Tensor, threshold: float) -> Iterator[tuple[np.ndarray, bool]]:
     """Each frame's people `[P, 134, 3]`, and whether the whole picture stood for one."""
     progress = host.FrameProgress(len(images))
     step = model.frames_at_once
     for start in range(0, len(images), step):
         found = model.detect_frames(to_pixels(images[start:start + step]))
-        yield from ((frame.people, frame.whole_image) for frame in found)
+        yield from ((frame.sight(threshold), frame.whole_image) for frame in found)
         progress.update(len(found))
-
-
-def by_mediapipe(landmarker: MediaPipePose, images: Tensor) -> Iterator[tuple[np.ndarray, bool]]:
-    """The same; MediaPipe guesses nothing."""
-    progress = host.FrameProgress(len(images))
-    for image in images:
-        yield landmarker.detect(to_pixels(image)), False
-        progress.update(1)

@@ -10,15 +10,14 @@ from comfy_api.latest import io, ui
 
 from ..animate_core.pose.files import list_poses, load_pose, save_openpose, save_pose, sequence_files
 from ..animate_core.pose.keypoints import PoseError
-from ..animate_core.pose.openpose import read_pose, write_pose
+from ..animate_core.pose.openpose import binary_scores, read_pose, write_pose
 from ..animate_core.pose.people import choose_person
 from ..animate_core.pose.posedata import write_posedata
 from . import host
-from .sockets import POSE_CATEGORY, PoseDataSocket, PoseKeypointSocket, keypoints_input
+from .sockets import BINARY, GRADED, POSE_CATEGORY, PoseDataSocket, PoseKeypointSocket, keypoints_input, scores_input
 
 DEFAULT_FPS = 24.0
 ONE_FILE, SEQUENCE = "one file", "OpenPose sequence"
-GRADED, BINARY = "as they are", "0 and 1"
 
 
 def pose_path(file: str) -> Path:
@@ -53,6 +52,7 @@ class LoadPose(io.ComfyNode):
                 io.Int.Input("width", default=0, min=0, max=16384, tooltip="Width of the video that the poses were taken from, in pixels. "
                                                                            "0: the file states it. OpenPose's own files do not."),
                 io.Int.Input("height", default=0, min=0, max=16384, tooltip="Height of that video. 0: the file states it."),
+                scores_input(),
             ],
             outputs=[
                 PoseKeypointSocket.Output("pose", display_name="POSE_KEYPOINT", tooltip="The keypoints in pixels, a frame each."),
@@ -80,14 +80,14 @@ class LoadPose(io.ComfyNode):
 
     @classmethod
     def execute(cls, file: str, first_frame: int = 0, frames: int = 0, every_nth: int = 1, width: int = 0,
-                height: int = 0) -> io.NodeOutput:
+                height: int = 0, scores: str = BINARY) -> io.NodeOutput:
         if bool(width) != bool(height):
             raise PoseError(f"width, height: {width}x{height} is no size; give both, or 0 for both where the file states them")
         clip, fps = load_pose(pose_path(file), (width, height) if width else None)
         if first_frame >= len(clip):
             raise PoseError(f"first_frame: {first_frame} is beyond the clip, whose {len(clip)} frames are counted from 0")
         chosen = clip.of(clip.points[first_frame::every_nth][:frames or None])
-        return io.NodeOutput(write_pose(chosen), len(chosen), clip.width, clip.height, (fps or DEFAULT_FPS) / every_nth)
+        return io.NodeOutput(write_pose(chosen, scores != GRADED), len(chosen), clip.width, clip.height, (fps or DEFAULT_FPS) / every_nth)
 
 
 class SavePose(io.ComfyNode):
@@ -106,15 +106,15 @@ class SavePose(io.ComfyNode):
                                tooltip=f"{ONE_FILE}: one JSON file with all frames. {SEQUENCE}: a folder with a BODY_25 file for each "
                                        "frame, as OpenPose writes them."),
                 io.Combo.Input("scores", options=[GRADED, BINARY], default=GRADED,
-                               tooltip=f"{GRADED}: how sure the detector was of each point. {BINARY}: points above 0.3 get 1, others "
-                                       "vanish; ControlNet Aux draws only such points."),
+                               tooltip=f"In the file. {GRADED}: how sure the detector was of each point. {BINARY}: points above 0.3 get "
+                                       "1, others vanish."),
                 io.Float.Input("fps", default=0.0, min=0.0, max=1000.0, step=0.01, advanced=True,
                                tooltip="Frames per second, kept in the one file for Load Pose; 0: not said."),
             ],
             outputs=[
                 PoseKeypointSocket.Output("keypoints", display_name="POSE_KEYPOINT",
-                                          tooltip="What was saved, in pixels: also a way to turn another pack's keypoints, or their "
-                                                  "scores, into what other nodes take."),
+                                          tooltip="What was saved, in pixels, with scores of 0 and 1 for other packs' nodes: also a way "
+                                                  "to turn one pack's keypoints into what another's take."),
                 PoseDataSocket.Output("posedata", display_name="POSEDATA",
                                       tooltip="The clip for WanAnimate's nodes; of several people, the one whom Clean Pose would follow."),
             ],
@@ -122,13 +122,14 @@ class SavePose(io.ComfyNode):
 
     @classmethod
     def execute(cls, pose: Any, filename_prefix: str, format: str = ONE_FILE, scores: str = GRADED, fps: float = 0.0) -> io.NodeOutput:
-        clip, binary = read_pose(pose), scores == BINARY
+        clip = read_pose(pose)
+        kept = binary_scores(clip) if scores == BINARY else clip
         folder, name, counter, _, _ = folder_paths.get_save_image_path(filename_prefix, folder_paths.get_output_directory(), clip.width,
                                                                        clip.height)
         target = Path(folder) / f"{name}_{counter:05}_"
         if format == ONE_FILE:
             target = target.with_name(f"{target.name}.json")
-            save_pose(clip, target, fps or None, binary)
+            save_pose(kept, target, fps or None)
         else:
-            save_openpose(clip, target, name, binary)
-        return io.NodeOutput(write_pose(clip, binary), write_posedata(choose_person(clip)), ui=ui.PreviewText(str(target)))
+            save_openpose(kept, target, name)
+        return io.NodeOutput(write_pose(kept), write_posedata(choose_person(clip)), ui=ui.PreviewText(str(target)))

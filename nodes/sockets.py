@@ -24,6 +24,7 @@ PoseDetectorSocket = io.Custom("POSE_DETECTOR")  # an open DWPose
 WindowsSocket = io.Custom("WINDOWS")
 
 POSE_CATEGORY = "Marionette/pose"
+BINARY, GRADED = "0 and 1", "as they are"  # scores of POSE_KEYPOINT
 
 T = TypeVar("T")
 
@@ -89,6 +90,14 @@ class Pose:
             return 0
         return pictures_step_bytes(self.width // 8, self.height // 8, frames, self.guider.dtype.itemsize,
                                    self.guider.patcher.model.conv_in.out_channels, channels)
+
+
+def scores_input() -> io.Combo.Input:
+    """How the scores of a node's POSE_KEYPOINT are given out; for `write_pose(clip, scores != GRADED)`."""
+    return io.Combo.Input("scores", options=[BINARY, GRADED], default=BINARY, optional=True, advanced=True,
+                          tooltip=f"{BINARY}: a point is there (1) or not (0), which every pack's nodes read; Marionette's own get the "
+                                  f"graded scores beside them. {GRADED}: graded scores alone, for nodes that weigh points by them; "
+                                  "ControlNet Aux takes all points below 1 for missing.")
 
 
 def keypoints_input(name: str, tooltip: str, optional: bool = False) -> io.MultiType.Input:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .keypoints import LARGEST, NUM_POINTS, PoseError, from_wholebody
+from .keypoints import BODY, LARGEST, NUM_POINTS, PoseError, from_wholebody
 from .people import overlaps
 
 Array = np.ndarray
@@ -51,6 +51,10 @@ class Found:
     people: Array
     scores: Array
     whole_image: bool
+
+    def sight(self, threshold: float) -> Array:
+        """People `[P, 134, 3]`: not a guess over the whole picture if the mean score of its 18 body points is below the threshold."""
+        return self.people[self.people[:, BODY, 2].mean(-1) >= threshold] if self.whole_image else self.people
 
 
 # ------------------------------------------------------------------------------------------------------------------ pictures

@@ -109,14 +109,14 @@ def sequence_files(folder: Path) -> list[Path]:
     return files
 
 
-def save_pose(clip: PoseClip, path: Path, fps: float | None = None, binary: bool = False) -> None:
+def save_pose(clip: PoseClip, path: Path, fps: float | None = None) -> None:
     """One JSON file, a line for each frame: POSE_KEYPOINT frames without what was not seen, numbers with 3 decimals.
 
-    fps: frames per second, if known. binary: as write_pose's. Written whole or not at all. Raises PoseError.
+    fps: frames per second, if known. Written whole or not at all. Raises PoseError.
     """
     header = {"format": FORMAT, "version": VERSION, **({"fps": fps} if fps else {}), "canvas_width": clip.width,
               "canvas_height": clip.height}
-    lines = (dump({"people": [compact(person) for person in frame["people"]]}) for frame in write_pose(clip, binary))
+    lines = (dump({"people": [compact(person) for person in frame["people"]]}) for frame in write_pose(clip, binary=False))
     with whole(path) as partial:
         with partial.open("w", encoding="utf-8", newline="\n") as file:
             file.write(dump(header)[:-1] + ',"frames":[\n' + ",\n".join(lines) + "\n]}\n")
@@ -124,14 +124,14 @@ def save_pose(clip: PoseClip, path: Path, fps: float | None = None, binary: bool
             os.fsync(file.fileno())
 
 
-def save_openpose(clip: PoseClip, folder: Path, stem: str, binary: bool = False) -> None:
+def save_openpose(clip: PoseClip, folder: Path, stem: str) -> None:
     """A new folder with OpenPose's files, `<stem>_000000000000_keypoints.json` and so on: BODY_25, and the canvas as a further key.
 
     Written whole or not at all. Raises PoseError.
     """
     with whole(folder) as partial:
         partial.mkdir()
-        for index, frame in enumerate(write_pose(clip, binary)):
+        for index, frame in enumerate(write_pose(clip, binary=False)):
             people = [openpose_person(person) for person in frame["people"]]
             (partial / f"{stem}_{index:012d}{SUFFIX}").write_text(dump({"version": 1.3, **frame, "people": people}), encoding="utf-8")
 

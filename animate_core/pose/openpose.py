@@ -40,6 +40,7 @@ PARTS: tuple[tuple[tuple[str, str], slice, tuple[int, ...]], ...] = (
     (("hand_left_keypoints_2d", "lefthand_kpts"), LEFT_HAND, (21,)),
     (("hand_right_keypoints_2d", "righthand_kpts"), RIGHT_HAND, (21,)),
 )
+GRADED = "marionette_graded"  # a frame's people again, with graded scores, beside those with scores of 0 and 1
 KEYS = {key for keys in (BODY_KEYS, *(keys for keys, _, _ in PARTS)) for key in keys}
 PEOPLE_KEYS = ("people", "instances")
 FRAMES_KEYS = ("frames", "instance_info")
@@ -67,8 +68,8 @@ def read_pose(value: Any, name: str = "pose", size: Size | None = None) -> PoseC
     the figure would be 3 pixels high in the corner in every frame). Then face and hands are judged likewise by their own points, for
     editors that scale the body alone; where the body is in pixels, everything is. A canvas of up to 2 pixels decides nothing.
     Hands named the wrong way round (ComfyUI's own SDPose Keypoint Extractor) are put right: where over the clip they begin at the other
-    side's wrist.
-    Raises PoseError, with the place, for anything else; for canvases that differ; for animals.
+    side's wrist. Graded scores that write_pose left beside scores of 0 and 1 are taken up again.
+    Raises PoseError, with the place, for anything else; for canvases that differ; for animals; for a body of 17 points among longer ones.
     """
     if isinstance(value, PoseClip):
         return value
@@ -82,12 +83,18 @@ def read_frames(value: Any, size: Size | None) -> PoseClip:
     header = value if isinstance(value, dict) else {}
     stated = canvas_of(header, "the clip")
     frames, sizes = [], []
+    bodies: dict[int, str] = {}
     for index, frame in enumerate(frames_of(value)):
         where = f"frame {index}"
-        frames.append([read_person(person, f"{where}, person {row}") for row, person in enumerate(people_of(frame, where))])
+        people = [read_person(person, f"{where}, person {row}", bodies) for row, person in enumerate(people_of(frame, where))]
+        frames.append(with_grades(people, frame, where))
         sizes.append(canvas_of(frame, where) or stated)
     if not frames:
         raise PoseError("the clip holds no frames; at least one is wanted")
+    if COCO in bodies and len(bodies) > 1:
+        other = next(count for count in bodies if count != COCO)
+        raise PoseError(f"{bodies[COCO]}: a body of {COCO} points, which alone would be COCO's, in a clip whose others have {other} "
+                        f"({bodies[other]}): bring back the point that is lost, or keep poses of different programs apart")
     width, height = common_canvas(sizes, size)
     rows = max([1, *map(len, frames)])
     if len(frames) * rows > MAX_ROWS:
@@ -143,8 +150,8 @@ def canvas_of(frame: Any, where: str) -> Size | None:
     return None if width is None or height is None else (width, height)
 
 
-def read_person(person: Any, where: str) -> Array:
-    """`[134, 3]`: in the units that they come in."""
+def read_person(person: Any, where: str, bodies: dict[int, str]) -> Array:
+    """`[134, 3]`: in the units that they come in. bodies: where a body of each length was first seen."""
     points = np.zeros((NUM_POINTS, 3))
     if person is None:
         return points
@@ -156,6 +163,7 @@ def read_person(person: Any, where: str) -> Array:
     key = next((key for key in BODY_KEYS if person.get(key) is not None), BODY_KEYS[0])
     body = points_of(person.get(key), BODY_COUNTS, f"{where}, {key}", person.get("keypoint_scores"))
     if body is not None:
+        bodies.setdefault(len(body), f"{where}, {key}")
         place_body(points, body)
     for keys, part, counts in PARTS:
         key = next((key for key in keys if person.get(key) is not None), keys[0])
@@ -163,6 +171,25 @@ def read_person(person: Any, where: str) -> Array:
         if found is not None:
             points[part] = found[:part.stop - part.start]
     return points
+
+
+def with_grades(people: list[Array], frame: Any, where: str) -> list[Array]:
+    """A frame's people, each `[134, 3]`, with the graded scores that write_pose left, of those points that nobody has touched since.
+
+    A hidden point is untouched if it is still hidden and something of its frame is still where it was: other nodes scale whole frames.
+    """
+    graded = frame.get(GRADED) if frame else None
+    if not isinstance(graded, (list, tuple)):
+        return people
+    own = np.zeros((max(len(people), len(graded)), NUM_POINTS, 3))
+    points = own.copy()
+    points[:len(people)] = people or 0
+    for row, person in enumerate(graded):
+        own[row] = read_person(person, f"{where}, {GRADED} {row}", {})
+    seen, as_written = points[..., 2] > 0, np.append(own[..., :2], np.ones((*own.shape[:2], 1)), axis=-1)
+    hidden = own[..., 2:].astype(np.float32) <= SCORE_THRESHOLD  # as the clip's numbers were when it was written
+    untouched = np.asarray(np.where(seen[..., None], points == as_written, hidden).all(-1))
+    return list(np.where(untouched[..., None], own, points)) if (untouched & seen).any() or not seen.any() else people
 
 
 def place_body(points: Array, body: Array) -> None:
@@ -208,7 +235,14 @@ def unswap_hands(points: Array) -> None:
         points[:, :, LEFT_HAND.start:] = np.concatenate([points[:, :, RIGHT_HAND], points[:, :, LEFT_HAND]], axis=2)
 
 
-def write_pose(clip: PoseClip, binary: bool = False, threshold: float = SCORE_THRESHOLD) -> list[dict[str, Any]]:
+def binary_scores(clip: PoseClip, threshold: float = SCORE_THRESHOLD) -> PoseClip:
+    """The clip with score 1 for points above the threshold, and without the others."""
+    points = np.where(clip.points[..., 2:] > threshold, clip.points, 0)
+    points[..., 2] = points[..., 2] > 0
+    return clip.of(points)
+
+
+def write_pose(clip: PoseClip, binary: bool = True, threshold: float = SCORE_THRESHOLD) -> list[dict[str, Any]]:
     """A clip as POSE_KEYPOINT.
 
     Flat lists in pixels: 18 body, 70 face (the eyes stand for the pupils), 21 hand points, and 6 foot points if the clip has any. Parts
@@ -216,18 +250,19 @@ def write_pose(clip: PoseClip, binary: bool = False, threshold: float = SCORE_TH
 
     Entry p of each frame is row p of the clip: who is absent before someone present is an entry of zeros; after the last one present the
     list ends.
-    binary: scores above the threshold become 1, all other points vanish. For controlnet_aux, which takes scores below 1 for missing.
+    binary: scores as binary_scores, which every node of the field reads; controlnet_aux takes scores below 1 for missing. Frames with other
+    scores hold their people a second time with them, under a key of this pack, for read_pose.
     """
-    points = clip.points
-    if binary:
-        points = np.where(points[..., 2:] > threshold, points, 0)
-        points[..., 2] = points[..., 2] > 0
-    last = np.where(points[..., 2].any(-1), np.arange(1, points.shape[1] + 1), 0).max(-1)
-    feet = bool(points[:, :, FEET, 2].any())
-    return [
-        {"people": [write_person(person, feet) for person in people[:count]], "canvas_width": clip.width, "canvas_height": clip.height}
-        for people, count in zip(points, last, strict=True)
-    ]
+    feet = bool(clip.scores[:, :, FEET].any())
+
+    def write(clip: PoseClip) -> list[list[dict[str, list[float]]]]:
+        last = np.where(clip.present, np.arange(1, clip.points.shape[1] + 1), 0).max(-1)
+        return [[write_person(person, feet) for person in people[:count]] for people, count in zip(clip.points, last, strict=True)]
+
+    graded = write(clip)
+    standard = write(binary_scores(clip, threshold)) if binary else graded
+    return [{"people": people, "canvas_width": clip.width, "canvas_height": clip.height, **({GRADED: own} if own != people else {})}
+            for people, own in zip(standard, graded, strict=True)]
 
 
 def write_person(points: Array, feet: bool) -> dict[str, list[float]]:

@@ -129,9 +129,10 @@ def common_canvas(sizes: Sequence[Size | None], given: Size | None) -> Size:
     if first:
         known = next(iter(first))
         if given is not None and given != known:
-            raise PoseError(f"the frames state a canvas of {known[0]}x{known[1]}, and {given[0]}x{given[1]} was given: give none")
+            raise PoseError(f"the frames state a canvas of {known[0]}x{known[1]}, and {given[0]}x{given[1]} was given: set Load Pose's "
+                            "width and height to 0")
         return known
     if given is None:
-        raise PoseError("no frame states the size of its canvas (canvas_width, canvas_height): give the width and height of the video that "
-                        "the poses were taken from")
+        raise PoseError("no frame states the size of its canvas (canvas_width, canvas_height): read the file by Load Pose, and set that "
+                        "node's width and height to those of the video that the poses were taken from")
     return given

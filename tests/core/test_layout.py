@@ -121,13 +121,13 @@ def test_nodes_reach_the_pack_by_relative_imports() -> None:
 
 
 def test_optional_packages_are_imported_where_they_are_used() -> None:
-    """A missing diffusers, onnxruntime, mediapipe or the like must cost a node, not the pack: none is imported at a module's top."""
+    """A missing diffusers, onnxruntime or the like must cost a node, not the pack: none is imported at a module's top."""
     found = []
     for path in [*sources("nodes", "animate_core"), *ROOT.glob("__init__.py")]:
         for node in tree(path).body:
             if isinstance(node, (ast.Import, ast.ImportFrom)):
                 found += [f"{name(path)}:{line} imports {module} at the top" for line, module in absolute_imports(node)
-                          if module.split(".")[0] in ("diffusers", "onnxruntime", "kornia", "mediapipe", "scipy", "cv2")]
+                          if module.split(".")[0] in ("diffusers", "onnxruntime", "kornia", "scipy", "cv2")]
     no_findings(found)
 
 

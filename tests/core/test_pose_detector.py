@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from animate_core.pose import detector
-from animate_core.pose.detector import CPU, DWPose, Model
+from animate_core.pose.detector import CPU, DWPose, Found, Model
 from animate_core.pose.keypoints import BODY, L_SHOULDER, NECK, NUM_POINTS, R_SHOULDER, PoseError, from_wholebody, stack_people
 from tests.core import onnx_models
 
@@ -260,12 +260,26 @@ def test_nobody_found_is_the_whole_picture(dwpose: DWPose) -> None:
     found = dwpose.detect_frames(frame[None])[0]
     assert found.whole_image and found.scores.tolist() == [0]
     assert_points(found.people[0], markers, 480 * 1.25 / 384)
+    assert len(found.sight(0.3)) == 1, "its own keypoints say that somebody is there"
 
 
 def test_an_empty_picture_holds_nobody(dwpose: DWPose) -> None:
     found = dwpose.detect_frames(np.zeros((1, 100, 70, 3), np.uint8))[0]
     assert found.whole_image and not found.people[..., 2].any()
     assert not stack_people([found.people], 70, 100).present.any()
+    assert found.sight(0.3).shape == (0, NUM_POINTS, 3)
+
+
+@pytest.mark.parametrize(("scores", "threshold", "seen"), [
+    ([0.9] * 18, 0.3, True), ([0.9] * 8 + [0.05] * 10, 0.3, True), ([0.2] * 18, 0.3, False), ([0.9] * 3 + [0.1] * 15, 0.3, False),
+    ([0.2] * 18, 0.0, True), ([0.9] * 18, 0.95, False),
+])
+def test_a_guess_is_a_sight_by_its_own_keypoints(scores: list[float], threshold: float, seen: bool) -> None:
+    """The mean of the 18 body scores decides; face and hands, which are all sure here, do not. Who was detected always counts."""
+    people = np.ones((1, NUM_POINTS, 3), np.float32)
+    people[0, BODY, 2] = scores
+    assert len(Found(people, np.zeros(1), whole_image=True).sight(threshold)) == seen
+    assert len(Found(people, np.ones(1), whole_image=False).sight(threshold)) == 1
 
 
 def test_one_pixel(dwpose: DWPose) -> None:

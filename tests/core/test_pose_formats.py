@@ -168,6 +168,8 @@ def test_posedata(drawn: bool, face: int) -> None:
     read = read_pose({"retarget_image": None, "refer_pose_meta": None, **others})
     expected = figure(feet=False)
     expected[INDEX["l_big_toe"]], expected[INDEX["r_big_toe"]] = (240, 509, 0.5), (160, 509, 0.5)
+    if face == 69:
+        expected[INDEX["r_heel"]] = 172, 500, 0.5
     assert len(read) == 2
     same(read.points[1, 0], expected)
 
@@ -182,11 +184,39 @@ def test_posedata_is_written_as_its_nodes_read_it() -> None:
     same(joined, np.concatenate([figure()[BODY], [(240, 509, 0.5), (160, 509, 0.5)]]))
     assert (drawn.width, drawn.height, drawn.kps_lhand.shape, drawn.kps_rhand_p.shape) == (WIDTH, HEIGHT, (21, 2), (21,))
     same(original["keypoints_body"][INDEX["l_wrist"]], np.array([270 / WIDTH, 270 / HEIGHT, 0.81]))
-    expected = figure(feet=False)
-    expected[INDEX["l_big_toe"]], expected[INDEX["r_big_toe"]] = (240, 509, 0.5), (160, 509, 0.5)
-    same(read_pose(data).points[0, 0], expected)
+    same(original["keypoints_face"][0], np.array([172 / WIDTH, 500 / HEIGHT, 0.5]))
     with pytest.raises(PoseError, match="person 1"):
         write_posedata(whole, 1)
+
+
+def test_posedata_and_back_loses_nothing() -> None:
+    whole = clip(6, seed=3)
+    read = read_pose(write_posedata(whole))
+    same(read.points, whole.points, 0)
+    original = {"pose_metas_original": write_posedata(whole)["pose_metas_original"]}
+    same(read_pose(original).points, whole.points)
+
+
+@pytest.mark.parametrize("face", [69, 70])
+def test_other_nodes_posedata_keeps_its_feet(face: int) -> None:
+    """WanAnimate's own: a point for each foot's toes, of which the big toe alone stands in the clip, and a heel before the face."""
+    theirs = meta(figure(), face)
+    theirs.kps_body_p[18:] = 0.68, 0.43
+    ours = write_posedata(read_pose({"pose_metas": [theirs]}))["pose_metas"][0]
+    same(ours.kps_body, theirs.kps_body)
+    same(ours.kps_body_p, theirs.kps_body_p)
+    if face == 69:
+        same(ours.kps_face, theirs.kps_face)
+        same(ours.kps_face_p, theirs.kps_face_p)
+
+
+def test_posedata_that_another_node_moved_has_its_feet_where_the_toes_are() -> None:
+    data = write_posedata(PoseClip(figure()[None, None], WIDTH, HEIGHT))
+    for name in ("body", "face", "lhand", "rhand"):  # as WanAnimate's own crop does
+        getattr(data["pose_metas"][0], f"kps_{name}")[:, 0] -= 40
+    read = read_pose(data).points[0, 0]
+    same(read[[INDEX["l_big_toe"], INDEX["r_big_toe"], INDEX["r_heel"]], 0], np.array([200, 120, 132]))
+    assert not read[[INDEX["l_small_toe"], INDEX["l_heel"]]].any()
 
 
 # Shapes and values
@@ -278,7 +308,7 @@ def test_what_is_written_comes_back() -> None:
 
 
 def test_what_is_written_has_the_lengths_that_readers_take() -> None:
-    frames = write_pose(PoseClip(figure()[None, None], WIDTH, HEIGHT))
+    frames = write_pose(PoseClip(figure()[None, None], WIDTH, HEIGHT), binary=False)
     person = frames[0]["people"][0]
     assert {key: len(part) // 3 for key, part in person.items()} == {
         "pose_keypoints_2d": 18, "face_keypoints_2d": 70, "hand_left_keypoints_2d": 21, "hand_right_keypoints_2d": 21,
@@ -300,12 +330,64 @@ def test_entries_are_the_clips_rows() -> None:
     assert not any(frames[0]["people"][0]["pose_keypoints_2d"])
 
 
-def test_scores_of_0_and_1() -> None:
-    points = figure()
-    points[[INDEX["l_ear"], INDEX["r_ear"]], 2] = 0.3, 0.31
-    person = write_pose(PoseClip(points[None, None], WIDTH, HEIGHT), binary=True)[0]["people"][0]
+def low_scores() -> PoseClip:
+    """Two people, some of whose points have a score of 0.3 or less; the second is hardly seen in frame 1."""
+    whole = np.stack([figure(), figure() + (60, 20, 0)])[None].repeat(2, 0)
+    whole[:, :, [INDEX["l_ear"], INDEX["r_ear"]], 2] = 0.3, 0.31
+    whole[1, 1, :, 2] *= 0.3
+    return PoseClip(whole, WIDTH, HEIGHT)
+
+
+def controlnet_aux_sees(person: dict[str, Any]) -> list[int]:
+    """How many points of each part controlnet_aux's decode_json_as_poses takes: what has a score below 1 is None to it."""
+    assert all(len(part) % 3 == 0 for part in person.values())
+    return [sum(score >= 1.0 for score in part[2::3]) for part in person.values()]
+
+
+def test_scores_are_0_and_1_unless_others_are_wanted() -> None:
+    frames = json.loads(json.dumps(write_pose(low_scores())))
+    person = frames[0]["people"][0]
     assert person["pose_keypoints_2d"][-6:] == [184.0, 96.0, 1.0, 0.0, 0.0, 0.0]
     assert {score for part in person.values() for score in part[2::3]} == {0.0, 1.0}
+    assert controlnet_aux_sees(person) == [17, 70, 21, 21, 6]
+    assert [len(frame["people"]) for frame in frames] == [2, 1], "whoever has no point above 0.3 is not there"
+    graded = write_pose(low_scores(), binary=False)
+    assert graded[0]["people"][0]["pose_keypoints_2d"][2::3] == [pytest.approx(score) for *_, score in FIGURE[:16]] + [
+        pytest.approx(0.31), pytest.approx(0.3)]
+    assert controlnet_aux_sees(graded[0]["people"][0]) == [0] * 5
+    assert graded[0].keys() == {"people", "canvas_width", "canvas_height"}
+
+
+def test_scores_of_0_and_1_lose_nothing_on_the_way_to_another_node_of_ours() -> None:
+    frames = write_pose(low_scores())
+    for given in (frames, json.loads(json.dumps(frames))):
+        assert np.array_equal(read_pose(given).points, low_scores().points)
+
+
+def test_what_another_node_changed_counts_as_that_node_has_it() -> None:
+    """A point that was moved, hidden or added, another person, and a whole clip that was scaled."""
+    frames = write_pose(low_scores())
+    body = frames[0]["people"][0]["pose_keypoints_2d"]
+    body[:3], body[3:6], body[-3:] = [210.0, 100.0, 1.0], [0.0, 0.0, 0.0], [220.0, 96.0, 1.0]
+    points = read_pose(frames).points
+    expected = low_scores().points.copy()
+    expected[0, 0, [0, 1, 17]] = (210, 100, 1), (0, 0, 0), (220, 96, 1)
+    same(points, expected)
+
+    frames = write_pose(low_scores())
+    frames[0]["people"] = frames[0]["people"][::-1]
+    seen = low_scores().points[0, ::-1].copy()
+    seen[..., 2] = seen[..., 2] > 0.3
+    same(read_pose(frames).points[0], seen * (seen[..., 2:] > 0))
+
+    frames = write_pose(low_scores())
+    for person in (person for frame in frames for person in frame["people"]):
+        for part in person.values():
+            part[::3], part[1::3] = [x / 2 for x in part[::3]], [y / 2 for y in part[1::3]]
+    points = read_pose(frames).points
+    assert set(np.unique(points[..., 2])) == {0, 1}
+    same(points[0, 0, 0], np.array([100, 50, 1]))
+    assert not points[0, 0, INDEX["l_ear"]].any(), "what was hidden does not stand where the person was"
 
 
 # What is no pose
@@ -333,8 +415,11 @@ HOLDS_ITSELF += [HOLDS_ITSELF, HOLDS_ITSELF]
     ([frame({"pose_keypoints_2d": [10**400, 5, 1] * 18})], "pose_keypoints_2d"),
     ([{"people": [], "canvas_width": "wide", "canvas_height": 5}], "canvas_width: a str"),
     ([{"people": [], "canvas_width": -5, "canvas_height": 5}], "canvas_width: an int"),
-    ([{"people": []}], "no frame states the size"),
+    ([{"people": []}], "no frame states the size.*Load Pose, and set that node's width and height"),
     ([frame(), frame(), frame(width=640)], "400x600 in frame 0, 1; 640x600 in frame 2.*resize"),
+    ([frame(body(figure()[BODY])), frame(body(figure()[:17]))],
+     "frame 1, person 0, pose_keypoints_2d: a body of 17 points.*others have 18 .frame 0, person 0.*point that is lost"),
+    ([frame(body(figure()[:17]), body(figure()[:25]))], "person 0, pose_keypoints_2d: a body of 17 points.*others have 25"),
     ({"pose_metas": []}, "POSEDATA holds no frames"),
     ({"pose_metas": [3]}, "pose_metas, frame 0: an int"),
     ({"pose_metas_original": [{"keypoints_body": [[0.1, 0.1, 1]] * 20}]}, "frame 0: keypoints_body are fractions"),
@@ -346,7 +431,7 @@ def test_no_pose(value: Any, words: str) -> None:
 
 
 def test_a_size_is_for_frames_that_state_none() -> None:
-    with pytest.raises(PoseError, match="400x600, and 10x10 was given"):
+    with pytest.raises(PoseError, match="400x600, and 10x10 was given: set Load Pose's width and height to 0"):
         read_pose([frame()], size=(10, 10))
     assert read_pose([frame()], size=(WIDTH, HEIGHT)).width == WIDTH
 

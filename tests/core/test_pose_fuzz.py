@@ -46,9 +46,12 @@ def choose(draw: Draw, options: Any) -> Any:
     return options[int(draw.integers(len(options)))]
 
 
-def sound_part(draw: Draw, key: str, size: tuple[int, int]) -> Any:
+def random_count(draw: Draw, key: str) -> int:
+    return int(choose(draw, COUNTS[key]) if draw.random() < 0.5 else COUNTS[key][0])
+
+
+def sound_part(draw: Draw, count: int, size: tuple[int, int]) -> Any:
     """A part of a sound person, in a random dialect."""
-    count = choose(draw, COUNTS[key]) if draw.random() < 0.5 else COUNTS[key][0]
     points = np.ones((count, 3))
     if count == 18:
         points[:, :2] = (OPENPOSE_FIGURE + draw.normal(0, 0.03, 2)) * size
@@ -68,13 +71,16 @@ def sound_part(draw: Draw, key: str, size: tuple[int, int]) -> Any:
 def sound_clip(draw: Draw) -> Any:
     size = choose(draw, SIZES)
     scale = size if draw.random() < 0.7 else (1, 1)
-    frames = []
+    frames, body = [], random_count(draw, PARTS[0])
     for _ in range(int(draw.integers(1, 5))):
         people = []
         for _ in range(choose(draw, (0, 1, 1, 1, 1, 2, 3))):
             keys = [key for key in PARTS if key == PARTS[0] or draw.random() < 0.4]
-            people.append({key: sound_part(draw, key, scale) for key in keys})
+            counts = {key: body if key == PARTS[0] and draw.random() < 0.95 else random_count(draw, key) for key in keys}
+            people.append({key: sound_part(draw, count, scale) for key, count in counts.items()})
         frames.append({"people": people, "canvas_width": size[0], "canvas_height": size[1]})
+        if draw.random() < 0.2:
+            frames[-1]["marionette_graded"] = choose(draw, (people, copy.deepcopy(people), people[1:], people[:1] * 2))
     return choose(draw, (frames, frames, frames, [frames], {"frames": frames}, frames[0]))
 
 
@@ -156,7 +162,7 @@ def run(value: Any, draw: Draw) -> str:
     except PoseError as error:
         assert str(error).startswith("pose: ") and len(str(error)) > 20
         return "refused"
-    again = read_pose(write_pose(clip))
+    again = read_pose(write_pose(clip, draw.random() < 0.5))
     assert len(again) == len(clip) and (again.width, again.height) == (clip.width, clip.height)
     try:
         clip = sound(choose_person(clip, choose(draw, PERSON_CHOICES)), "choose_person")

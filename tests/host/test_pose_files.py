@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from animate_core.pose.openpose import read_pose
+from tests.core.test_pose_formats import FIGURE
 from tests.host import graphs
 from tests.host.host_server import HostServer
 from tests.host.result import Graph
@@ -17,6 +19,7 @@ from tests.host.test_bad_input import refused
 
 SAMPLES = Path(__file__).resolve().parents[1] / "core" / "data" / "pose"
 WIDTH, HEIGHT = 400, 600
+FIGURE_SCORES = [score for *_, score in FIGURE]
 WRISTS = {"right": (130, 270), "left": (270, 270)}
 
 
@@ -92,6 +95,7 @@ def test_saved_files_come_back(host: HostServer, samples: Path) -> None:
     assert again["fps"] == 30.0
     for part, values in saved["pose"][0]["people"][0].items():
         assert np.allclose(again["pose"][0]["people"][0][part], values, rtol=0, atol=0.001)
+    assert np.allclose(read_pose(again["pose"]).points, read_pose(saved["pose"]).points, rtol=0, atol=0.001)
     sequence = outputs(host, save_graph("poses/aux_dwpose.json", filename_prefix="kept/seq", format="OpenPose sequence"))
     assert sequence["save"].endswith("seq_00001_")
     names = sorted(file.name for file in (host.output / "kept" / "seq_00001_").iterdir())
@@ -99,6 +103,21 @@ def test_saved_files_come_back(host: HostServer, samples: Path) -> None:
     again = outputs(host, load_graph("kept/seq_00001_ [output]"))
     assert again["count"] == 3 and again["width"] == WIDTH
     assert not [path for path in host.output.rglob("*.partial")]
+
+
+def test_graded_scores_on_demand(host: HostServer, samples: Path) -> None:
+    """Load Pose gives 0 and 1; a file that was saved after it has the scores of the one that was loaded."""
+    about = host.object_info("MarionetteLoadPose")["input"]["optional"]["scores"][1]
+    assert about["options"] == ["0 and 1", "as they are"] and about["default"] == "0 and 1"
+    scores = {}
+    for choice in about["options"]:
+        found = outputs(host, load_graph("poses/host_sdpose.json", scores=choice))["pose"][0]
+        scores[choice] = found["people"][0]["pose_keypoints_2d"][2::3]
+        assert np.allclose(read_pose([found]).scores[0, 0, :18], FIGURE_SCORES)
+    assert scores["0 and 1"] == [1.0] * 18 and np.allclose(scores["as they are"], FIGURE_SCORES)
+    graph = save_graph("poses/host_sdpose.json", filename_prefix="kept/graded")
+    file = json.loads(Path(outputs(host, graph)["save"]).read_text(encoding="utf-8"))
+    assert np.allclose(file["frames"][0]["people"][0]["pose_keypoints_2d"][2::3], FIGURE_SCORES)
 
 
 def test_scores_of_0_and_1(host: HostServer, samples: Path) -> None:
@@ -133,7 +152,7 @@ def test_a_changed_file_is_read_again(host: HostServer, samples: Path) -> None:
     ("../host.log", {}, ["file", "outside"]),
     ("/etc/hostname", {}, ["file", "outside"]),
     ("poses/aux_animals.json", {}, ["aux_animals.json", "animals"]),
-    ("poses/openpose", {}, ["openpose", "width and height"]),
+    ("poses/openpose", {}, ["openpose", "no frame states the size", "set that node's width and height", "Load Pose"]),
     ("poses", {}, ["_keypoints.json"]),
     ("poses/aux_dwpose.json", {"width": 300, "height": 300}, ["400x600", "300x300"]),
     ("poses/aux_dwpose.json", {"width": 300}, ["width, height", "300x0"]),
