@@ -13,8 +13,8 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..animate_core.pose.drawing import LARGEST_SIDE
-from ..animate_core.pose.editing import LAST_FRAME, edit_pose, empty_clip, of_length, read_edits
-from ..animate_core.pose.keypoints import BODY, PoseClip, PoseError
+from ..animate_core.pose.editing import LAST_FRAME, edit_pose, empty_clip, of_length, read_edits, shown_poses
+from ..animate_core.pose.keypoints import PoseClip, PoseError
 from ..animate_core.pose.openpose import read_pose, write_pose
 from ..animate_core.pose.people import PERSON_CHOICES, choose_person
 from . import host
@@ -47,13 +47,11 @@ def page_picture(image: Tensor, clip: PoseClip) -> str:
 
 def page_data(clip: PoseClip, images: Tensor | None, progress: host.FrameProgress) -> dict[str, Any]:
     """What the page's editor shows: the incoming body points, flat for each frame, and pictures with the first frame that each is for."""
-    body = clip.person(0)[:, BODY]
     pictures = []
     for frame in [] if images is None else spread(min(len(clip), len(images)), PAGE_PICTURES):
         pictures.append([frame, page_picture(images[frame], clip)])
         progress.update(1)
-    return {"width": clip.width, "height": clip.height, "folder": TEMP_FOLDER, "pictures": pictures,
-            "poses": np.round(body.astype(np.float64), 2).reshape(len(body), -1).tolist()}
+    return {"width": clip.width, "height": clip.height, "folder": TEMP_FOLDER, "pictures": pictures, "poses": shown_poses(clip)}
 
 
 class EditPose(io.ComfyNode):
@@ -61,8 +59,8 @@ class EditPose(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteEditPose", display_name="Edit Pose", category=POSE_CATEGORY, is_output_node=True,
-            description="Poses edited by hand over the picture: drag joints, hide them or bring them back, mirror limbs, at key frames that are "
-                        "blended between. Gives drawings and statues, which detectors miss, a skeleton by Fit figure.",
+            description="Poses edited by hand over the picture: drag joints, hide them or bring them back, mirror limbs, at key frames "
+                        "with blends between. Gives drawings and statues, which detectors miss, a skeleton by Fit figure.",
             search_aliases=["pose editor", "openpose editor", "edit keypoints", "move joints", "skeleton editor", "fix pose", "manual pose",
                             "key frames", "draw a pose"],
             inputs=[

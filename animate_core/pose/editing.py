@@ -172,6 +172,18 @@ def empty_clip(width: int, height: int) -> PoseClip:
     return PoseClip(np.zeros((1, 1, NUM_POINTS, 3), np.float32), width, height)
 
 
+def is_seen(points: Array) -> Array:
+    """Which of the points `[..., 3]` are; in float32, in which a score of just the threshold is not above it."""
+    return points[..., 2].astype(np.float32) > np.float32(SCORE_THRESHOLD)
+
+
+def shown_poses(clip: PoseClip) -> list[list[float]]:
+    """What an editor needs of a clip of one person: for each frame x, y and 1 (0.1 if not well seen, 0 if missing) of each body point."""
+    body = clip.person(0)[:, BODY].astype(np.float64).round(2)
+    body[..., 2] = np.where(is_seen(clip.person(0)[:, BODY]), 1, np.where(body[..., 2] > 0, 0.1, 0))
+    return list(body.reshape(len(body), -1).tolist())
+
+
 def edit_pose(clip: PoseClip, edits: PoseEdits) -> PoseClip:
     """A clip of one person (`P == 1`), with the edits made to its 18 body points.
 
@@ -201,7 +213,7 @@ def edit_point(track: Array, edits: PoseEdits, point: int) -> Array:
     """One body point over the clip, `[F, 3]`: moved where it is seen, placed where it is not."""
     out = track.copy()
     frame = np.arange(len(track))
-    seen = track[:, 2] > SCORE_THRESHOLD
+    seen = is_seen(track)
     for axis in range(2):
         move = np.interp(frame, edits.frames, edits.moves[:, point, axis])
         out[seen, axis] += move[seen]
@@ -225,7 +237,7 @@ def gaps(seen: Array) -> list[tuple[int, int]]:
 def carry_ends(before: Array, after: Array, hidden: Array) -> None:
     """Hands and feet along with wrists and ankles, in place; `[F, 134, 3]`, hidden `[F, 18]`."""
     for part, joint, root in ENDS:
-        both = (np.stack([before, after])[:, :, [joint, root], 2] > SCORE_THRESHOLD).all(0)  # [F, 2]
+        both = is_seen(np.stack([before, after])[:, :, [joint, root]]).all(0)  # [F, 2]
         old, new = (points[:, joint, :2] - points[:, root, :2] for points in (before, after))
         angle = np.where(both.all(-1), turn(old[:, None], new[:, None]), 0)
         carry(after[:, part], before[:, joint, :2], after[:, joint, :2], angle, both[:, 0])
@@ -235,7 +247,7 @@ def carry_ends(before: Array, after: Array, hidden: Array) -> None:
 def carry_face(before: Array, after: Array) -> None:
     """The face along with the head's body points, in place; `[F, 134, 3]`."""
     head = list(HEAD)
-    seen = np.stack([before, after])[:, :, head, 2] > SCORE_THRESHOLD
+    seen = is_seen(np.stack([before, after])[:, :, head])
     both = seen.all(0)[..., None]
     count = both.sum(1).clip(1)
     centres = [(points[:, head, :2] * both).sum(1) / count for points in (before, after)]

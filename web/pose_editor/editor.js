@@ -334,7 +334,8 @@ export class PoseEditor {
       selected: locked ? null : selected, hovered: this.hovered, box,
     });
     const somebody = !locked && this.view.places() !== null;
-    this.message.textContent = this.problem || this.locked || (somebody ? "" : "Nobody here yet. Fit figure places a standing body, whose joints you then drag.");
+    const kept = locked && this.text ? " Your edits are kept." : "";
+    this.message.textContent = this.problem || (locked && this.locked + kept) || (somebody ? "" : "Nobody here yet. Fit figure places a standing body, whose joints you then drag.");
     this.message.hidden = !this.message.textContent;
     this.status.title = this.status.textContent = this.describe(pose, locked) || "\u00a0";
     this.canvas.style.cursor = this.hovered !== null ? "grab" : this.view.zoom > 1 ? "move" : "default";
