@@ -48,9 +48,10 @@ def page_picture(image: Tensor, clip: PoseClip) -> str:
 def page_data(clip: PoseClip, images: Tensor | None, progress: host.FrameProgress) -> dict[str, Any]:
     """What the page's editor shows: the incoming body points, flat for each frame, and pictures with the first frame that each is for."""
     pictures = []
-    for frame in [] if images is None else spread(min(len(clip), len(images)), PAGE_PICTURES):
-        pictures.append([frame, page_picture(images[frame], clip)])
-        progress.update(1)
+    if images is not None:
+        for frame in spread(min(len(clip), len(images)), PAGE_PICTURES):
+            pictures.append([frame, page_picture(images[frame], clip)])
+            progress.update(1)
     return {"width": clip.width, "height": clip.height, "folder": TEMP_FOLDER, "pictures": pictures, "poses": shown_poses(clip)}
 
 

@@ -237,7 +237,7 @@ def gaps(seen: Array) -> list[tuple[int, int]]:
 def carry_ends(before: Array, after: Array, hidden: Array) -> None:
     """Hands and feet along with wrists and ankles, in place; `[F, 134, 3]`, hidden `[F, 18]`."""
     for part, joint, root in ENDS:
-        both = is_seen(np.stack([before, after])[:, :, [joint, root]]).all(0)  # [F, 2]
+        both = np.asarray(is_seen(np.stack([before, after])[:, :, [joint, root]]).all(0))  # [F, 2]
         old, new = (points[:, joint, :2] - points[:, root, :2] for points in (before, after))
         angle = np.where(both.all(-1), turn(old[:, None], new[:, None]), 0)
         carry(after[:, part], before[:, joint, :2], after[:, joint, :2], angle, both[:, 0])
@@ -248,11 +248,11 @@ def carry_face(before: Array, after: Array) -> None:
     """The face along with the head's body points, in place; `[F, 134, 3]`."""
     head = list(HEAD)
     seen = is_seen(np.stack([before, after])[:, :, head])
-    both = seen.all(0)[..., None]
+    both = np.asarray(seen.all(0))[..., None]
     count = both.sum(1).clip(1)
     centres = [(points[:, head, :2] * both).sum(1) / count for points in (before, after)]
     old, new = ((points[:, head, :2] - centre[:, None]) * both for points, centre in zip((before, after), centres, strict=True))
-    carry(after[:, FACE], centres[0], centres[1], turn(old, new), both.any((1, 2)))
+    carry(after[:, FACE], centres[0], centres[1], turn(old, new), np.asarray(both.any((1, 2))))
     after[:, FACE][seen[0].any(-1) & ~seen[1].any(-1)] = 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import Any
 
 import numpy as np
@@ -115,8 +116,9 @@ class EditorPage(ComfyPage):
 
     def given_out(self) -> np.ndarray:
         """Runs; `[F, 134, 3]` of what Save Pose wrote."""
-        before = set(self.host.output.glob("edited_*.json"))
+        name = uuid.uuid4().hex  # or the host answers from its cache
+        self.set("MarionetteSavePose", filename_prefix=name)
         self.run()
-        [file] = set(self.host.output.glob("edited_*.json")) - before
+        [file] = self.host.output.glob(f"{name}_*.json")
         self.page.wait_for_timeout(800)  # the editor looks for news in its own time
         return read_pose(json.loads(file.read_text())).person(0)

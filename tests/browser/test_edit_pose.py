@@ -12,6 +12,8 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Page
 
+from animate_core.pose.editing import edit_pose, of_length, read_edits, shown_poses
+from animate_core.pose.keypoints import body_clip
 from animate_core.pose.moves import move_clip
 from tests.browser.conftest import VIEW
 from tests.browser.editor_page import EDIT_NODE, MODULES, EditorPage
@@ -130,7 +132,8 @@ def test_undo_and_redo_are_the_editors_own(host: HostServer, page: Page) -> None
     shown.click("redo")
     assert shown.text() == dragged and not shown.enabled("redo")
     shown.click("undo")
-    shown.click("mirror") if shown.enabled("mirror") else page.keyboard.press("ArrowLeft")
+    page.mouse.click(*placed(shown, R_WRIST))
+    shown.click("mirror")
     assert not shown.enabled("redo"), "a new edit ends what could be redone"
 
 
@@ -193,9 +196,6 @@ def test_key_frames_of_a_clip(host: HostServer, page: Page, tmp_path: Path) -> N
 
 def test_page_and_library_agree_on_any_edits(host: HostServer, page: Page) -> None:
     """Random clips with gaps and doubtful points, random edits made for another canvas: the same poses from JavaScript and Python."""
-    from animate_core.pose.editing import edit_pose, of_length, read_edits, shown_poses
-    from animate_core.pose.keypoints import body_clip
-
     rng = np.random.default_rng(5)
     page.goto(f"{host.url}{MODULES}/edits.js")
     for _ in range(40):

@@ -52,7 +52,7 @@ def test_edits_run_without_the_page(host: HostServer) -> None:
     assert after[3:6, 7].tolist() == [[30, 40, 1]] * 3
     assert after[:, 16, 2].tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
     untouched = [i for i in range(18) if i not in (4, 7, 16)]
-    assert np.array_equal(after[:, untouched], points[:, 0, untouched])
+    assert np.allclose(after[:, untouched], points[:, 0, untouched], atol=1e-3), "Save Pose rounds"
     # nobody is drawn over black where there is no image
     preview = result.images("preview")
     assert preview.shape == (3, 192, 128, 3) and all((frame > 60).any() for frame in preview)

@@ -12,6 +12,7 @@ import { View } from "./view.js";
 const HEIGHT = 0.86; // of the canvas, for a figure that is not fitted to anything
 const MODES = { joint: "Joint", limb: "Limb", figure: "Figure" };
 const HINT = "Drag a joint. Shift: its whole limb. Wheel, after a click: zoom.";
+const NOBODY = "Nobody here yet. Fit figure places a standing body, whose joints you then drag.";
 
 const TIPS = {
   undo: "Undo (Ctrl+Z)",
@@ -113,7 +114,11 @@ export class PoseEditor {
       element("div", "mpe-stage", {}, [
         this.canvas,
         this.message,
-        element("div", "mpe-zoom", {}, [button("zoomOut", "\u2212", () => this.zoom(1 / 1.5)), this.zoomLabel, button("zoomIn", "+", () => this.zoom(1.5))]),
+        element("div", "mpe-zoom", {}, [
+          button("zoomOut", "\u2212", () => this.zoom(1 / 1.5)),
+          this.zoomLabel,
+          button("zoomIn", "+", () => this.zoom(1.5)),
+        ]),
       ]),
       this.status,
       this.frames,
@@ -335,7 +340,7 @@ export class PoseEditor {
     });
     const somebody = !locked && this.view.places() !== null;
     const kept = locked && this.text ? " Your edits are kept." : "";
-    this.message.textContent = this.problem || (locked && this.locked + kept) || (somebody ? "" : "Nobody here yet. Fit figure places a standing body, whose joints you then drag.");
+    this.message.textContent = this.problem || (locked && this.locked + kept) || (somebody ? "" : NOBODY);
     this.message.hidden = !this.message.textContent;
     this.status.title = this.status.textContent = this.describe(pose, locked) || "\u00a0";
     this.canvas.style.cursor = this.hovered !== null ? "grab" : this.view.zoom > 1 ? "move" : "default";
@@ -348,8 +353,8 @@ export class PoseEditor {
     if (this.note) return this.note;
     if (this.selected !== null && !locked) {
       const { state, edited } = pose[this.selected];
-      const what = state === "missing" ? "not seen; drag it, or bring it back" : state === "hidden" ? "hidden" : edited ? "edited" : "as it comes in";
-      return `${JOINTS[this.selected]}: ${what}`;
+      const what = { missing: "not seen; drag it, or bring it back", hidden: "hidden", shown: edited ? "edited" : "as it comes in" };
+      return `${JOINTS[this.selected]}: ${what[state]}`;
     }
     return locked ? "" : HINT;
   }
@@ -380,7 +385,7 @@ export class PoseEditor {
     this.slider.max = frames - 1;
     this.slider.value = this.frame;
     this.frameLabel.textContent = `${this.frame} / ${frames - 1}`;
-    this.frameLabel.title = keys.length ? `Frames are counted from 0. Key frames: ${keys.join(", ")}` : "Frames are counted from 0. No key frame yet";
+    this.frameLabel.title = `Frames are counted from 0. Key frames: ${keys.join(", ") || "none yet"}`;
     this.ticks.replaceChildren(...keys.map((frame) => {
       const tick = element("span", frame === this.frame ? "mpe-tick mpe-here" : "mpe-tick");
       tick.style.left = `${(frame / Math.max(1, frames - 1)) * 100}%`;

@@ -65,7 +65,8 @@ const TEMPLATE = standing({ x: -0.19, y: 0, width: 0.38, height: 1 });
 export function guessMissing(points) {
   const known = points.map((point, i) => [point, TEMPLATE[i]]).filter(([point]) => point);
   if (!known.length) return null;
-  const ratios = LIMBS.filter(([a, b]) => points[a] && points[b]).map(([a, b]) => distance(points[a], points[b]) / distance(TEMPLATE[a], TEMPLATE[b]));
+  const ratios = LIMBS.filter(([a, b]) => points[a] && points[b])
+    .map(([a, b]) => distance(points[a], points[b]) / distance(TEMPLATE[a], TEMPLATE[b]));
   ratios.sort((a, b) => a - b);
   const size = ratios.length ? ratios[ratios.length >> 1] : 300;
   const filled = [...points];

@@ -149,13 +149,19 @@ export class View {
     c.lineCap = "round";
     LIMBS.forEach(([a, b], limb) => {
       const both = shown(a) && shown(b);
-      line(c, places[a], places[b], both ? "rgba(0, 0, 0, .55)" : "rgba(0, 0, 0, .35)", both ? radius * 1.3 + 2 : 2.5, both ? [] : [3, 5]);
-      line(c, places[a], places[b], both ? COLOURS[limb] : "rgba(255, 255, 255, .45)", both ? radius * 1.3 : 1, both ? [] : [3, 5], both ? 0.75 : 1);
+      const width = radius * 1.3;
+      if (both) {
+        line(c, places[a], places[b], "rgba(0, 0, 0, .55)", width + 2);
+        line(c, places[a], places[b], COLOURS[limb], width, [], 0.75);
+      } else {
+        line(c, places[a], places[b], "rgba(0, 0, 0, .35)", 2.5, [3, 5]);
+        line(c, places[a], places[b], "rgba(255, 255, 255, .45)", 1, [3, 5]);
+      }
     });
     places.forEach((place, joint) => {
       const state = pose[joint].state;
       c.setLineDash(state === "shown" ? [] : [2.5, 2.5]);
-      c.lineWidth = state === "shown" ? 1.5 : 1.5;
+      c.lineWidth = 1.5;
       c.fillStyle = state === "shown" ? COLOURS[joint] : "rgba(0, 0, 0, .45)";
       c.strokeStyle = state === "shown" ? "#000" : "rgba(255, 255, 255, .8)";
       disc(c, place, radius);
@@ -196,7 +202,7 @@ export class View {
 export const cornerOf = (box, [right, bottom]) => [box.x + right * box.width, box.y + bottom * box.height];
 export const oppositeCorner = (box, corner) => cornerOf(box, CORNERS[(corner + 2) % 4]);
 
-function line(c, from, to, colour, width, dash, alpha = 1) {
+function line(c, from, to, colour, width, dash = [], alpha = 1) {
   c.globalAlpha = alpha;
   c.strokeStyle = colour;
   c.lineWidth = width;
