@@ -19,6 +19,9 @@ app.registerExtension({
   init() {
     const href = new URL("./pose_editor/style.css", import.meta.url).href;
     document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href }));
+    // the page zooms the whole graph by two fingers wherever they are, before anything below it hears of them
+    const keep = (event) => event.target.closest?.(".mpe-canvas") && event.stopPropagation();
+    window.addEventListener("touchmove", keep, { capture: true, passive: true });
   },
 
   getCustomWidgets() {

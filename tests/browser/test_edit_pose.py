@@ -133,7 +133,7 @@ def test_undo_and_redo_are_the_editors_own(host: HostServer, page: Page) -> None
     assert shown.text() == dragged and not shown.enabled("redo")
     shown.click("undo")
     page.mouse.click(*placed(shown, R_WRIST))
-    shown.click("mirror")
+    shown.click("hide")
     assert not shown.enabled("redo"), "a new edit ends what could be redone"
 
 
@@ -245,7 +245,7 @@ def test_fingers_drag_and_zoom(host: HostServer, touch_page: Page) -> None:
     touch_page.wait_for_timeout(300)
     assert np.abs(np.subtract(shown.keys()[0]["place"][str(R_WRIST)], (60, 100))).max() < 1.5
 
-    text = shown.text()
+    text, graph_scale = shown.text(), touch_page.evaluate("app.canvas.ds.scale")
     x, y = shown.on_screen(350, 450, WIDTH, HEIGHT)
     touch("touchStart", (x - 10, y), (x + 10, y))
     touch("touchMove", (x - 20, y), (x + 20, y))
@@ -254,6 +254,7 @@ def test_fingers_drag_and_zoom(host: HostServer, touch_page: Page) -> None:
     touch_page.wait_for_timeout(300)
     assert int(touch_page.locator("[data-action=zoomAll]").inner_text().strip("%")) > 150
     assert shown.text() == text, "two fingers edit nothing"
+    assert touch_page.evaluate("app.canvas.ds.scale") == graph_scale, "and leave the graph where it is"
 
 
 def test_limbs_figure_zoom_and_keys(host: HostServer, page: Page, tmp_path: Path) -> None:

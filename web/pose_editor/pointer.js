@@ -21,8 +21,6 @@ export class Pointers {
     canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     // a press would take the focus from the editor's keys
     canvas.addEventListener("mousedown", (event) => event.button === 0 && event.preventDefault());
-    // the page zooms the whole graph by two fingers
-    canvas.addEventListener("touchmove", (event) => event.stopPropagation());
     for (const kind of ["contextmenu", "dblclick"]) {
       canvas.addEventListener(kind, (event) => {
         event.preventDefault();
