@@ -163,6 +163,7 @@ def test_key_frames_of_a_clip(host: HostServer, page: Page, tmp_path: Path) -> N
 
     x, y = came_in[0, R_WRIST, :2].tolist()
     shown.drag(shown.on_screen(x, y, WIDTH, HEIGHT), shown.on_screen(x + 60, y - 40, WIDTH, HEIGHT))
+    assert shown.words("status") == "right wrist: edited in every frame (one key frame)"
     shown.go_to(10)
     shown.click("resetJoint")
     shown.go_to(12)
@@ -191,6 +192,28 @@ def test_key_frames_of_a_clip(host: HostServer, page: Page, tmp_path: Path) -> N
     assert [key["frame"] for key in shown.keys()] == [0, 12]
     shown.click("resetAll")
     assert np.abs(shown.given_out() - came_in).max() < 1e-3
+    assert shown.complaints() == [] and shown.errors == []
+
+
+def test_frames_of_other_nodes_show_after_a_run(host: HostServer, page: Page, tmp_path: Path) -> None:
+    shown = EditorPage(page, host)
+    shown.build(["who", "MarionetteDemoCharacter", [0, 0], {"frames": 6, "motion": "wave", "width": 128, "height": 192}],
+                links=[["who", 3, "edit", "image"]])
+    assert "the picture shows here after it" in shown.words("message")
+    assert shown.given_out().shape[0] == 6
+    run = page.evaluate(f"{EDIT_NODE}[0].marionettePose")
+    assert len(run["pictures"]) == 6 and [frame for frame, _ in run["pictures"]] == list(range(6))
+    pictures = [np.asarray(Image.open(host.base / "temp" / run["folder"] / name).convert("RGB")).astype(int) for _, name in run["pictures"]]
+    # where the first frame and the last differ most
+    y, x = np.unravel_index(np.abs(pictures[0] - pictures[5]).sum(-1)[5:-5, 5:-5].argmax(), (182, 118))
+    for frame in (0, 5):
+        shown.go_to(frame)
+        page.wait_for_timeout(1200)
+        there = pictures[frame][y + 3:y + 8, x + 3:x + 8].reshape(-1, 3)
+        seen = shown.colour(float(x) + 5.5, float(y) + 5.5, 128, 192)
+        assert np.abs(there - seen).sum(-1).min() < 60, (frame, seen)
+    shown.click("fit")
+    shown.screenshot(tmp_path / "frames.png")
     assert shown.complaints() == [] and shown.errors == []
 
 

@@ -354,7 +354,8 @@ export class PoseEditor {
     if (this.selected !== null && !locked) {
       const { state, edited } = pose[this.selected];
       const what = { missing: "not seen; drag it, or bring it back", hidden: "hidden", shown: edited ? "edited" : "as it comes in" };
-      return `${JOINTS[this.selected]}: ${what[state]}`;
+      const everywhere = edited && this.incoming.frames > 1 && this.edits.keys.length === 1 ? " in every frame (one key frame)" : "";
+      return `${JOINTS[this.selected]}: ${what[state]}${everywhere}`;
     }
     return locked ? "" : HINT;
   }

@@ -126,7 +126,7 @@ export class View {
     c.clearRect(0, 0, w, h);
     const { width, height, picture } = this.content;
     const [x, y] = this.origin;
-    c.fillStyle = "#000";
+    c.fillStyle = "#2b2b2b"; // dark blue shows on it
     c.fillRect(x, y, width * this.scale, height * this.scale);
     if (picture) c.drawImage(picture, x, y, width * this.scale, height * this.scale);
     this.drawSkeleton(c);
