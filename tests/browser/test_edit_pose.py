@@ -379,6 +379,9 @@ def test_where_a_figure_is_found(host: HostServer, page: Page) -> None:
     figure[20:88, 24:40, :3] = (60, 40, 90)
     box = found(figure)
     assert box is not None and np.abs(np.subtract(box, (24, 20, 40, 88))).max() <= 2
+    figure[30:36, 40:60, :3] = (60, 40, 90)  # an arm to one side: wider, and still about the body
+    box = found(figure)
+    assert box is not None and np.abs(np.subtract(box, (14, 20, 50, 88))).max() <= 2.5
     cut_out = np.zeros((h, w, 4))
     cut_out[10:90, 20:50] = 255
     box = found(cut_out)

@@ -20,21 +20,24 @@ export function findFigure(image, width, height) {
   return box && { x: (box.x / w) * width, y: (box.y / h) * height, width: (box.width / w) * width, height: (box.height / h) * height };
 }
 
-/** data: RGBA of w x h pixels. */
+/** data: RGBA of w x h pixels. The box has the figure's width and height, and its body in the middle. */
 export function figureBox(data, w, h) {
   const mask = largestPart(opened(foreground(data, w, h), w, h), w, h);
   if (!mask) return null;
   let [left, top, right, bottom] = [w, h, -1, -1];
-  let area = 0;
+  const columns = [];
   for (let i = 0; i < mask.length; i++) {
     if (!mask[i]) continue;
     const [x, y] = [i % w, (i / w) | 0];
     [left, top, right, bottom] = [Math.min(left, x), Math.min(top, y), Math.max(right, x), Math.max(bottom, y)];
-    area++;
+    columns.push(x);
   }
   const touched = [left <= 1, right >= w - 2, top <= 1].filter(Boolean).length; // `opened` clears the outermost pixels
-  if (area < LEAST_AREA * w * h || touched > 1) return null;
-  return { x: left, y: top, width: right - left + 1, height: bottom - top + 1 };
+  if (columns.length < LEAST_AREA * w * h || touched > 1) return null;
+  // the body is where most of it is: an arm stretched out to one side moves the box and not the median
+  const middle = columns.sort((a, b) => a - b)[columns.length >> 1] + 0.5;
+  const width = right - left + 1;
+  return { x: middle - width / 2, y: top, width, height: bottom - top + 1 };
 }
 
 function foreground(data, w, h) {
