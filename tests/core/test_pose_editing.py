@@ -100,6 +100,8 @@ def test_a_doubtful_point_counts_as_missing() -> None:
     after = edited(PoseClip(points, WIDTH, HEIGHT), {"frame": 0, "place": {"4": [9, 8]}, "move": {"4": [5, 5]}})[:, R_WRIST]
     assert after[0].tolist() == [9, 8, 1]
     assert np.allclose(after[1], points[1, 0, R_WRIST] + (5, 5, 0))
+    kept = edited(PoseClip(points, WIDTH, HEIGHT), {"frame": 0, "move": {"4": [5, 5]}})[:, R_WRIST]
+    assert np.array_equal(kept[0], points[0, 0, R_WRIST]) and not np.array_equal(kept[1], points[1, 0, R_WRIST])
 
 
 def test_what_the_page_shows() -> None:
