@@ -9,7 +9,7 @@ const NODE = "MarionetteEditPose";
 const WIDGET = "MARIONETTE_POSE_EDITOR";
 const LOADERS = ["LoadImage", "LoadImageOutput"];
 const SIZE = [440, 740];
-const LEAST_HEIGHT = 420;
+const LEAST_HEIGHT = 440; // that of style.css, and the margins
 const LOOK_AGAIN = 400; // ms
 const WAITING = "Run the workflow once: the incoming poses show here after it.";
 

@@ -100,8 +100,7 @@ export class PoseEditor {
       element("div", "mpe-bar", {}, [
         button("undo", "Undo", () => this.step(-1)),
         button("redo", "Redo", () => this.step(1)),
-        element("span", "mpe-label", { textContent: "Move" }),
-        element("span", "mpe-group", {}, modes),
+        element("span", "mpe-group", {}, [element("span", "mpe-label", { textContent: "Move" }), ...modes]),
         button("fit", "Fit figure", () => this.fit()),
       ]),
       element("div", "mpe-bar", {}, [
