@@ -314,6 +314,12 @@ def test_limbs_figure_zoom_and_keys(host: HostServer, page: Page, tmp_path: Path
     assert moved((20, 10)) == set(range(18))
     shown.screenshot(tmp_path / "figure.png")
     shown.click("undo")
+    low, high = (np.array(list(before.values())).min(0), np.array(list(before.values())).max(0))
+    margin = 0.04 * (high - low).max()
+    fixed, corner = low - margin, high + margin
+    shown.drag(shown.on_screen(*corner, WIDTH, HEIGHT), shown.on_screen(*(fixed + 0.6 * (corner - fixed)), WIDTH, HEIGHT))
+    assert all(np.abs(p - fixed - 0.6 * (before[j] - fixed)).max() < 1.5 for j, p in now().items()), "scaled by a corner of its box"
+    shown.click("undo")
     shown.click("joint")
 
     page.mouse.click(*placed(shown, NECK))
