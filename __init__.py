@@ -5,7 +5,7 @@ from comfy_api.latest import ComfyExtension, io
 from .nodes import NODES
 from .nodes.host import register_model_folder
 
-WEB_DIRECTORY = "./web"  # help pages, in docs/
+WEB_DIRECTORY = "./web"  # help pages, in docs/; the page loads every .js
 
 
 class MarionetteExtension(ComfyExtension):

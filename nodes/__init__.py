@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from . import accelerate, clean_pose, demo, draw_pose, extract_pose, loaders, pose, pose_files, reference, retarget_pose, sampling
+from . import accelerate, clean_pose, demo, draw_pose, edit_pose, extract_pose, loaders, pose, pose_files, reference, retarget_pose, sampling
 
 NODES: list[type[io.ComfyNode]] = [
     loaders.LoadReferenceNet,
@@ -16,6 +16,7 @@ NODES: list[type[io.ComfyNode]] = [
     extract_pose.ExtractPose,
     clean_pose.CleanPose,
     retarget_pose.RetargetPose,
+    edit_pose.EditPose,
     draw_pose.DrawPose,
     pose.PoseMoves,
     pose_files.LoadPose,

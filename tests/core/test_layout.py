@@ -151,6 +151,19 @@ def test_no_file_is_longer_than_the_limit() -> None:
     ])
 
 
+def test_scripts_of_the_page_are_entries_or_plain_modules() -> None:
+    """The page loads every .js below web as an extension: those in folders must do nothing but export, and know nothing of the page."""
+    found = []
+    for path in sorted((ROOT / "web").rglob("*.js")):
+        source = path.read_text(encoding="utf-8")
+        if (path.parent == ROOT / "web") != ("app.registerExtension(" in source):
+            found.append(f"{name(path)} is no entry in web/, or registers an extension from below it")
+        if path.parent != ROOT / "web" and "scripts/" in source:
+            found.append(f"{name(path)} imports the page's scripts")
+        found += [f"{name(path)}:{i} is too long" for i, line in enumerate(source.splitlines(), 1) if len(line) > 140 or i > MAX_LINES]
+    no_findings(found)
+
+
 def test_nothing_prints_but_commands() -> None:
     found = []
     for path in every_source():
