@@ -2,7 +2,20 @@
 
 from comfy_api.latest import io
 
-from . import accelerate, clean_pose, demo, draw_pose, edit_pose, extract_pose, loaders, pose, pose_files, reference, retarget_pose, sampling
+from . import (
+    accelerate,
+    clean_pose,
+    demo,
+    draw_pose,
+    edit_pose,
+    extract_pose,
+    loaders,
+    pose,
+    pose_files,
+    reference,
+    retarget_pose,
+    sampling,
+)
 
 NODES: list[type[io.ComfyNode]] = [
     loaders.LoadReferenceNet,
