@@ -33,9 +33,13 @@ class PoseGuider(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """RGB in [0, 1] `[F, 3, H, W]` -> features `[F, out_channels, H / 8, W / 8]`."""
+        return self.conv_out(self.trunk(images))
+
+    def trunk(self, images: Tensor) -> Tensor:
+        """RGB `[F, 3, H, W]` -> `[F, channels[-1], H / 8, W / 8]`."""
         if images.device.type == "cpu":
             images = images.contiguous(memory_format=torch.channels_last)
         h = silu(self.conv_in(images))
         for block in self.blocks:
             h = silu(block(h))
-        return self.conv_out(h)
+        return h

@@ -107,6 +107,28 @@ def uniform_windows(step: int, frames: int, length: int, stride: int, overlap: i
     return windows
 
 
+def padded_length(frames: int, length: int, overlap: int) -> int:
+    """Frames of a clip that uniform windows fill without wrapping: the least number from `frames` up that is length + k (length - overlap).
+
+    MusePose repeats the last pose so far, and cuts the result. Raises ValueError for an overlap that is not below the length.
+    """
+    if not 0 <= overlap < length:
+        raise ValueError(f"overlap: {overlap} given; it must be 0 or more and less than the length ({length})")
+    return frames + (length - frames) % (length - overlap)
+
+
+def thinned(frames: int, skip: int, limit: int) -> list[int]:
+    """Which frames of a video MusePose's script takes: every (skip + 1)-th of the first `limit`; whole steps only."""
+    step = skip + 1
+    return list(range(0, min(limit, frames) // step * step, step))
+
+
+def whole_calls(frames: int, batch: int, multiple: int = 24) -> list[list[int]]:
+    """How Moore's reenactment script cuts a video: whole multiples of a window's length, at most `batch` frames a call."""
+    used = frames // multiple * multiple
+    return [list(range(start, min(start + batch, used))) for start in range(0, used, batch)]
+
+
 def shifted_windows(step: int, frames: int, length: int, overlap: int, closed_loop: bool) -> list[list[int]]:
     """Windows of exactly `length` neighbouring frames, starts offset by a bit-reversed part of the hop at each step.
 
