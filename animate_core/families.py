@@ -47,6 +47,7 @@ class FamilyPreset:
         content: what the guider's pictures show.
         guided_by_window: whether features depend on the other frames of their window.
         unconditional_reference: whether the unconditional half of the guidance reads a reference too, that of a zero latent and token.
+        reference_head: whether the ReferenceNet's file has an output head.
     """
 
     name: str
@@ -75,6 +76,7 @@ class FamilyPreset:
     content: Literal["skeleton", "guidance", "face mesh", "face points"] = "skeleton"
     guided_by_window: bool = False
     unconditional_reference: bool = False
+    reference_head: bool = False
 
 
 _MOORE = FamilyPreset(
@@ -181,6 +183,7 @@ _MOORE_FACE = replace(
     guiders=("pose_guider1", "pose_guider2"),
     content="face points",
     unconditional_reference=True,
+    reference_head=True,
 )
 
 _DEMO = FamilyPreset(
