@@ -95,7 +95,7 @@ def guider_part(name: str, info: CheckpointInfo) -> str:
         found = {part for word, part in _TYPE_WORDS.items() if word in stem}
         return f"guidance_encoder_{found.pop()}" if len(found) == 1 else ""
     two = re.search(r"guider[_-]?([12])$", stem)
-    if two and info.family == "Moore":
+    if two and info.family != "AniPortrait":
         return f"pose_guider{two[1]}"
     return "pose_guider"
 

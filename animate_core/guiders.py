@@ -6,6 +6,7 @@ Face reenactment has two guiders of Moore's class (`pose_guider.PoseGuider`), wh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
@@ -14,10 +15,12 @@ from torch import Tensor, nn
 
 from .blocks import Attention, FeedForward, SelfOrCrossAttention, add, part_count, sdpa, size
 from .pose_guider import PoseGuider
+from .windows import take
 
 NORM_GROUPS = 32
 CHAMP_HEADS = 8
 MULTI_SCALE_HEADS = 16
+KEPT_BYTES = 1 << 30  # of windows' features, up to which a clip's are kept from step to step
 GUIDANCE_TYPES = ("depth", "normal", "semantic_map", "dwpose")
 
 
@@ -128,7 +131,7 @@ class MultiScaleGuider(nn.Module):
         super().__init__()
         kw: dict[str, Any] = {"dtype": dtype, "device": device}
         self.dtype = dtype or torch.get_default_dtype()
-        self.outputs = tuple(outputs)
+        self.channels, self.outputs, self.inner = tuple(channels), tuple(outputs), inner
 
         def stage(*layers: tuple[int, int, int, int]) -> nn.ModuleList:
             """Convolutions of (channels in, channels out, kernel, stride), each with its norm and its activation."""
@@ -166,6 +169,48 @@ class MultiScaleGuider(nn.Module):
             h = run_stage(cast(nn.ModuleList, self.get_submodule(f"conv_layers_{k}")), features[-1], stored_statistics)
             features.append(self.get_submodule(f"cross_attn{k}")(h, attention))
         return tuple(features)
+
+
+@dataclass(frozen=True, eq=False)
+class WindowPictures:
+    """A clip's pictures, of which a multi-scale guider makes the features of a window when that is due.
+
+    pictures: `[F, H, W, 3]` uint8, on any device; the guider is where its features are wanted. values: what black and full white become.
+    stored_statistics: as in `MultiScaleGuider.forward`. keep: whether a window's features are kept for later steps, on the CPU.
+    """
+
+    pictures: Tensor
+    guider: MultiScaleGuider
+    dtype: torch.dtype
+    values: tuple[float, float]
+    stored_statistics: bool = False
+    keep: bool = False
+    attention: Attention = sdpa
+    kept: dict[tuple[int, ...], tuple[Tensor, ...]] = field(default_factory=dict)
+
+    def at(self, frames: Sequence[int], device: torch.device, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        """The features of a window of these frames."""
+        window = tuple(frames)
+        if window in self.kept:
+            return tuple(x.to(device, dtype) for x in self.kept[window])
+        low, high = self.values
+        images = take(self.pictures, window).to(device).permute(0, 3, 1, 2).float() * ((high - low) / 255) + low
+        features = self.guider(images.to(self.dtype), self.attention, self.stored_statistics)
+        if self.keep and sum(size(x) for kept in (*self.kept.values(), features) for x in kept) < KEPT_BYTES:
+            self.kept[window] = tuple(x.to("cpu") for x in features)
+        return tuple(x.to(dtype) for x in features)
+
+    def to(self, device: torch.device) -> WindowPictures:
+        """For windows on another card: a guider of its own there."""
+        return replace(self, guider=guider_on(self.guider, device, self.dtype), kept={})
+
+
+def guider_on(guider: MultiScaleGuider, device: torch.device, dtype: torch.dtype) -> MultiScaleGuider:
+    """A guider with the weights of another, of plain layers, whatever layers that is built of and wherever its weights lie."""
+    weights = {key: x.to(device, dtype if x.is_floating_point() else x.dtype) for key, x in guider.state_dict().items()}
+    copy = MultiScaleGuider(guider.channels, guider.outputs, guider.inner, dtype=dtype, device="meta").requires_grad_(False).eval()
+    copy.load_state_dict(weights, assign=True)
+    return copy
 
 
 def run_stage(layers: nn.ModuleList, x: Tensor, stored: bool) -> Tensor:

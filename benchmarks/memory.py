@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from animate_core.memory import step_bytes
 from animate_core.pose_guider import PoseGuider
@@ -66,10 +66,10 @@ def peak_of_reference(width: int, height: int, dtype: torch.dtype) -> Peak:
         return peak_of(unet, prepare)
 
 
-def peak_of_pose(width: int, height: int, frames_at_once: int, dtype: torch.dtype) -> Peak:
-    """The pose guider on skeleton pictures of width x height."""
+def peak_of_pose(width: int, height: int, frames_at_once: int, dtype: torch.dtype, network: type[nn.Module] = PoseGuider) -> Peak:
+    """A guider on pictures of width x height."""
     with pretended_card():
-        guider = PoseGuider(dtype=dtype, device="cuda").eval()
+        guider = network(dtype=dtype, device="cuda").eval()
 
         def prepare() -> Callable[[], Any]:
             pictures = torch.empty(frames_at_once, 3, height, width, dtype=dtype, device="cuda")

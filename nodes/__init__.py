@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from . import clean_pose, demo, draw_pose, extract_pose, loaders, pose, pose_files, reference, retarget_pose, sampling
+from . import clean_pose, demo, draw_pose, extract_pose, guidance, loaders, pose, pose_files, reference, retarget_pose, sampling
 
 NODES: list[type[io.ComfyNode]] = [
     loaders.LoadReferenceNet,
@@ -12,6 +12,7 @@ NODES: list[type[io.ComfyNode]] = [
     loaders.LoadAnimateAnyone,
     reference.EncodeReference,
     pose.EncodePose,
+    guidance.EncodeGuidance,
     extract_pose.LoadPoseDetector,
     extract_pose.ExtractPose,
     clean_pose.CleanPose,

@@ -27,6 +27,7 @@ from torch import Tensor
 from ..animate_core.blocks import ClipConditioning, DeepFeatures
 from ..animate_core.checkpoints import prepare_denoiser
 from ..animate_core.families import BETA_END, BETA_START, FamilyPreset, family_preset
+from ..animate_core.guiders import WindowPictures
 from ..animate_core.memory import step_bytes
 from ..animate_core.unet import UNet, UNetConfig
 from ..animate_core.windows import Windows, predict_in_windows, take
@@ -51,6 +52,11 @@ class ClipSource:
     pose: Pose
     windows: Windows
 
+    def shape(self) -> list[int]:
+        """What `memory_required` is told: frames that run at once, and bytes that making their pose features takes."""
+        length = min(self.windows.length, self.pose.frames)
+        return [length, self.pose.window_bytes(length)]
+
 
 @dataclass
 class RunMemo:
@@ -71,15 +77,30 @@ class ClipState:
     """One clip's conditioning during sampling.
 
     conditioning: ready, or None where hooks change the weights from call to call: then it is made of `raw` inside each call.
-    raw: image token, and features of the reference or None. frames: which poses the rows stand for (None: 0, 1, 2 ...).
+    raw: image token, and features of the reference or None. shape: of `ClipSource.shape`. frames: which poses the rows stand for
+    (None: 0, 1, 2 ...).
     """
 
     conditioning: ClipConditioning | None
     raw: tuple[Tensor, dict[str, Tensor] | None]
-    pose: Tensor
+    pose: Tensor | WindowPictures
     windows: Windows
+    shape: list[int]
     frames: Sequence[int] | None = None
     memo: RunMemo = field(default_factory=RunMemo)
+
+    @property
+    def latent_size(self) -> tuple[int, int]:
+        """Height and width."""
+        if isinstance(self.pose, Tensor):
+            return self.pose.shape[-2], self.pose.shape[-1]
+        return self.pose.pictures.shape[1] // 8, self.pose.pictures.shape[2] // 8
+
+    def poses_of(self, frames: Sequence[int], device: torch.device, dtype: torch.dtype) -> Sequence[Tensor]:
+        """Pose features of some frames, one for each place where they enter."""
+        if isinstance(self.pose, Tensor):
+            return [mm.cast_to_device(take(self.pose, frames), device, dtype)]
+        return self.pose.at(frames, device, dtype)
 
     def to(self, device: torch.device) -> ClipState:
         """The same on another card; poses stay where they are, each window takes its own."""
@@ -89,7 +110,8 @@ class ClipState:
             token, features = self.raw
             moved = None if features is None else {path: x.to(device) for path, x in features.items()}
             self.memo.elsewhere[device] = replace(self, conditioning=self.conditioning and self.conditioning.to(device),
-                                                  raw=(token.to(device), moved), memo=RunMemo())
+                                                  raw=(token.to(device), moved), memo=RunMemo(),
+                                                  pose=self.pose if isinstance(self.pose, Tensor) else self.pose.to(device))
         return replace(self.memo.elsewhere[device], frames=self.frames)
 
 
@@ -115,8 +137,8 @@ class ClipCond(comfy.conds.CONDRegular):
         return ClipBatch(state for cond in (self, *others) for state in cond.cond)
 
     def size(self) -> list[int]:
-        # read back by memory_required: how many frames of a clip run at once
-        return [self.cond[0].windows.length]
+        # read back by memory_required
+        return self.cond[0].shape
 
 
 class HostUNet(UNet):
@@ -125,8 +147,8 @@ class HostUNet(UNet):
     def __init__(self, *, config: UNetConfig, dtype: torch.dtype, device: Any, operations: Any, model_channels: int) -> None:
         super().__init__(config, operations=operations, dtype=dtype, device=device)
 
-    def forward(self, x: Tensor, time: dict[str, Tensor], clips: Sequence[ClipConditioning], pose: Tensor,  # type: ignore[override]
-                transformer_options: dict[str, Any], deep: DeepFeatures | None = None) -> Tensor:
+    def forward(self, x: Tensor, time: dict[str, Tensor], clips: Sequence[ClipConditioning],  # type: ignore[override]
+                pose: Tensor | Sequence[Tensor], transformer_options: dict[str, Any], deep: DeepFeatures | None = None) -> Tensor:
         patches = HostPatches(transformer_options, self.config, x.shape) if HostPatches.needed(transformer_options) else None
         return super().forward(x, time, clips, pose, host.attention(transformer_options), patches=patches, deep=deep)
 
@@ -172,10 +194,10 @@ class AnimateModel(comfy.model_base.BaseModel):
                              "Anyone MODEL "
                              "is sampled with the positive and negative of Animate Conditioning")
         noise = kwargs["noise"]
-        if noise.shape[0] > source.pose.features.shape[0]:
-            raise ValueError(f"latent_image: {noise.shape[0]} frames, but the pose has {source.pose.features.shape[0]}; use the LATENT "
+        if noise.shape[0] > source.pose.frames:
+            raise ValueError(f"latent_image: {noise.shape[0]} frames, but the pose has {source.pose.frames}; use the LATENT "
                              "of Animate Conditioning")
-        if noise.shape[-2:] != source.pose.features.shape[-2:]:
+        if noise.shape[-2:] != (source.pose.height // 8, source.pose.width // 8):
             raise ValueError(f"latent_image: {noise.shape[-1] * 8}x{noise.shape[-2] * 8} pixels, but the pose was encoded at "
                              f"{source.pose.width}x{source.pose.height}; use the LATENT of Animate Conditioning")
         dtype, device = self.get_dtype_inference(), kwargs["device"]
@@ -187,23 +209,27 @@ class AnimateModel(comfy.model_base.BaseModel):
         conditioning = None if kwargs.get("hooks") is not None else self.diffusion_model.condition(tokens, features)
         # the features themselves are needed no more once their keys and values are there
         raw = (tokens, features if conditioning is None else None)
-        return {COND_KEY: ClipCond(ClipBatch([ClipState(conditioning, raw, source.pose.features, source.windows)]))}
+        keep = not source.windows.differ_by_step(noise.shape[0])
+        pose, shape = source.pose.ready(device, keep, host.attention({})), source.shape()
+        return {COND_KEY: ClipCond(ClipBatch([ClipState(conditioning, raw, pose, source.windows, shape)]))}
 
     def extra_conds_shapes(self, **kwargs: Any) -> dict[str, list[int]]:
         source: ClipSource | None = kwargs.get(COND_KEY)
-        return {COND_KEY: [source.windows.length]} if source else {}
+        return {COND_KEY: source.shape()} if source else {}
 
     def memory_required(self, input_shape: Sequence[int], cond_shapes: dict[str, list[list[int]]] | None = None) -> float:
         """By window, not by clip: a longer clip runs more windows, not larger ones."""
-        lengths = [shape[0] for shape in (cond_shapes or {}).get(COND_KEY, [])]
+        shapes = (cond_shapes or {}).get(COND_KEY, [])
         rows = input_shape[0]
-        if lengths:
-            rows = min(rows, len(lengths) * max(lengths))
+        if shapes:
+            rows = min(rows, len(shapes) * max(length for length, _ in shapes))
+        poses = max((count for _, count in shapes), default=0)
         if not (mm.xformers_enabled() or mm.pytorch_attention_flash_attention()):
-            return super().memory_required([rows, *input_shape[1:]])
-        clips = max(1, len(lengths))
-        return step_bytes(input_shape[-1], input_shape[-2], math.ceil(rows / clips), clips, mm.dtype_size(self.get_dtype_inference()),
-                          self.config.block_out_channels[0])
+            return super().memory_required([rows, *input_shape[1:]]) + poses
+        clips = max(1, len(shapes))
+        itemsize = mm.dtype_size(self.get_dtype_inference())
+        step = step_bytes(input_shape[-1], input_shape[-2], math.ceil(rows / clips), clips, itemsize, self.config.block_out_channels[0])
+        return poses + step
 
     def resize_cond_for_context_window(self, cond_key: str, cond_value: Any, window: Any, x_in: Tensor, device: Any,
                                        retain_index_list: Sequence[int] = ()) -> ClipCond | None:
@@ -250,10 +276,10 @@ class AnimateModel(comfy.model_base.BaseModel):
         dtype = self.get_dtype_inference()
         count = x.shape[0] // len(clips)
         frames = clips[0].frames or range(count)
-        if len(frames) != count or x.shape[-2:] != clips[0].pose.shape[-2:]:
+        height, width = clips[0].latent_size
+        if len(frames) != count or x.shape[-2:] != (height, width):
             raise ValueError(f"latent: {count} frames of {x.shape[-1]}x{x.shape[-2]} do not fit the pose "
-                             f"({len(frames)} frames of {clips[0].pose.shape[-1]}x{clips[0].pose.shape[-2]}); area conditioning is not "
-                             "supported")
+                             f"({len(frames)} frames of {width}x{height}); area conditioning is not supported")
         if count > clips[0].windows.length:
             check_windows(options)
         time = self.times(timestep[::count], clips, step, options)
@@ -264,9 +290,10 @@ class AnimateModel(comfy.model_base.BaseModel):
         def window(xw: Tensor, span: Sequence[int]) -> Tensor:
             on_window(len(clips))
             chosen = [frames[i] for i in span]
-            poses = [mm.cast_to_device(take(clip.pose, chosen), xw.device, dtype) for clip in (clips[:1] if shared else clips)]
+            poses = [clip.poses_of(chosen, xw.device, dtype) for clip in (clips[:1] if shared else clips)]
+            pose = poses[0] if shared else [torch.cat(place) for place in zip(*poses, strict=True)]
             # the module and not `predict` is what torch.compile replaces: nothing but tensors' work is inside
-            return self.diffusion_model(xw, time, conditioning, poses[0] if shared else torch.cat(poses), options)
+            return self.diffusion_model(xw, time, conditioning, pose, options)
 
         return predict_in_windows(window, x, len(clips), clips[0].windows, step or 0)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..animate_core.families import FAMILIES
 from ..animate_core.pose.style import complaints
 from ..animate_core.sampling import DDIM, NOISE_ORDERS, SCHEDULERS, draw_noise, make_scheduler
 from ..animate_core.windows import SCHEDULES, Windows
@@ -62,17 +64,28 @@ def check_fit(model: AnimateModel, reference: Any, pose: Any, frames: int, windo
         theirs = reference.features[first].shape[-1] if first in reference.features else "no"
         raise ValueError(f"reference: the features of {reference.source} do not fit the MODEL ({first}: {theirs} channels, the MODEL has "
                          f"{widths.get(first, 'no such block')}); load ReferenceNet and motion UNet of one model")
+    if (reference.unconditional is not None) != model.preset.unconditional_reference:
+        whose = "reads a reference in both halves of the guidance" if model.preset.unconditional_reference else "does not"
+        raise ValueError(f"reference: {reference.source} was encoded for another family than the MODEL's, {model.preset.name}, which "
+                         f"{whose}; "
+                         "load both with the same family")
+    theirs = FAMILIES[pose.family].content if pose.family else "skeleton"
+    if theirs != model.preset.content:
+        raise ValueError(f"pose: it holds {theirs} for {pose.family or 'a body model'}, and the MODEL is loaded as {model.preset.name}'s, "
+                         "which "
+                         f"is guided by {model.preset.content}; load both with Load Animate Anyone, or choose the family in Load Motion "
+                         "UNet")
     if reference.token.shape[-1] != config.cross_attention_dim:
         raise ValueError(f"reference: its image token has {reference.token.shape[-1]} numbers, the MODEL takes "
                          f"{config.cross_attention_dim}")
-    if pose.features.shape[1] != config.block_out_channels[0]:
-        raise ValueError(f"pose: the features of {pose.source} have {pose.features.shape[1]} channels, the MODEL takes "
+    if pose.channels != config.block_out_channels[0]:
+        raise ValueError(f"pose: the features of {pose.source} have {pose.channels} channels, the MODEL takes "
                          f"{config.block_out_channels[0]}; "
                          "load the pose guider that belongs to it")
     if (reference.width, reference.height) != (pose.width, pose.height):
         raise ValueError(f"pose: it was encoded at {pose.width}x{pose.height} and the reference at {reference.width}x{reference.height}; "
                          "set the same width and height in Encode Reference and Encode Pose")
-    have = pose.features.shape[0]
+    have = pose.frames
     if frames > have:
         raise ValueError(f"frames: {frames} asked for, but the pose has {have}; lower frames (0 takes all), or give more pose pictures")
     frames = frames or have
@@ -86,9 +99,10 @@ def check_fit(model: AnimateModel, reference: Any, pose: Any, frames: int, windo
 
 
 def conditioning(reference: Reference, pose: Pose, windows: Windows) -> tuple[list, list]:
-    """CONDITIONING for the two halves; the unconditional one has a zero token and no reference, but the same poses."""
+    """CONDITIONING for the two halves; the unconditional one has a zero token and the same poses, but no reference or one of its own."""
     positive = [[reference.token, {COND_KEY: ClipSource(reference, pose, windows)}]]
-    negative = [[torch.zeros_like(reference.token), {COND_KEY: ClipSource(None, pose, windows)}]]
+    other = None if reference.unconditional is None else replace(reference, features=reference.unconditional, unconditional=None)
+    negative = [[torch.zeros_like(reference.token), {COND_KEY: ClipSource(other, pose, windows)}]]
     return positive, negative
 
 
@@ -180,6 +194,9 @@ class MultiFrameSampler(io.ComfyNode):
                                        "in KSampler."),
                 windows_input(),
                 io.Latent.Input("latent", optional=True, tooltip="A clip to start from, with denoise below 1: one latent a frame."),
+                io.Float.Input("rescale", default=0.0, min=0.0, max=1.0, step=0.05, optional=True, advanced=True,
+                               tooltip="Guidance rescale, over the whole clip: brings back contrast that a high cfg overdoes. 0: off, as "
+                                       "published; 0.7 is usual."),
             ],
             outputs=[io.Latent.Output("latent", display_name="LATENT", tooltip="One latent a frame [frames, 4, h, w], for VAE Decode.")],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],
@@ -187,7 +204,8 @@ class MultiFrameSampler(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: Any, reference: Any, pose: Any, seed: int, steps: int, cfg: float, scheduler: str = DDIM, frames: int = 0,
-                denoise: float = 1.0, noise: str = NOISE_ORDERS[0], windows: Any = None, latent: Any = None) -> io.NodeOutput:
+                denoise: float = 1.0, noise: str = NOISE_ORDERS[0], windows: Any = None, latent: Any = None,
+                rescale: float = 0.0) -> io.NodeOutput:
         animate = animate_model(model)
         try:
             make_scheduler(scheduler, animate.preset)
@@ -204,7 +222,8 @@ class MultiFrameSampler(io.ComfyNode):
         sigmas = ddim_sigmas(model, steps, denoise)
         initial = draw_noise(seed, frames, pose.height // 8, pose.width // 8, order=noise)
         positive, negative = conditioning(reference, pose, windows)
-        samples = sample(model, positive, negative, initial, start, sigmas, cfg, seed, ClipSampler(scheduler, steps, denoise, windows))
+        sampler = ClipSampler(scheduler, steps, denoise, windows, rescale)
+        samples = sample(model, positive, negative, initial, start, sigmas, cfg, seed, sampler)
         return io.NodeOutput({"samples": samples})
 
     @staticmethod

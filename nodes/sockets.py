@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..animate_core.blocks import Attention
+from ..animate_core.families import FAMILIES
+from ..animate_core.guiders import WindowPictures, guider_on
+from ..animate_core.memory import guider_bytes
 from ..animate_core.pose.style import Look
 from ..animate_core.unet import UNetConfig
 
@@ -19,6 +24,7 @@ PoseSocket = io.Custom("POSE")
 PoseKeypointSocket = io.Custom("POSE_KEYPOINT")  # the host's own
 PoseDataSocket = io.Custom("POSEDATA")  # the WanAnimate preprocessors'
 PoseDetectorSocket = io.Custom("POSE_DETECTOR")  # an open DWPose
+FaceLandmarksSocket = io.Custom("FACE_LANDMARKS")  # the host's own
 WindowsSocket = io.Custom("WINDOWS")
 
 POSE_CATEGORY = "Marionette/pose"
@@ -37,37 +43,97 @@ class Network:
 
 @dataclass(frozen=True)
 class ReferenceNet(Network):
+    """family: where it is known. unconditional: what that half of the guidance reads, by the latent's size, where it reads a reference."""
+
     config: UNetConfig
+    family: str = ""
+    unconditional: dict[tuple[int, int], dict[str, Tensor]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class PoseGuider(Network):
-    """family: whose skeletons it was trained on, empty where its file alone was loaded."""
+    """family: whose pictures it was trained on, empty where its file does not tell. part: which of its family's guiders it is. outputs:
+    widths of its features, one for each place where they enter the MODEL. others: the rest of a family's several guiders."""
 
     out_channels: int
     family: str = ""
+    part: str = "pose_guider"
+    outputs: tuple[int, ...] = ()
+    others: tuple[PoseGuider, ...] = ()
+
+    def parts(self) -> dict[str, PoseGuider]:
+        """The model's guiders, this one among them, in the order of its family."""
+        found = {guider.part: guider for guider in (self, *self.others)}
+        order = FAMILIES[self.family].guiders if self.family else ()
+        return {part: found[part] for part in (*(p for p in order if p in found), *(p for p in found if p not in order))}
 
 
 @dataclass(frozen=True)
 class Reference:
-    """features: block path -> `[1, N, C]`; token `[1, 1, D]`; size of the picture in pixels. Tensors off the GPU."""
+    """features: block path -> `[1, N, C]`; token `[1, 1, D]`; size of the picture in pixels. unconditional: the same features for the
+    unconditional half, where it reads a reference. Tensors off the GPU."""
 
     features: dict[str, Tensor]
     token: Tensor
     width: int
     height: int
     source: str
+    unconditional: dict[str, Tensor] | None = None
 
 
 @dataclass(frozen=True)
 class Pose:
-    """features `[F, C, height / 8, width / 8]`, off the GPU. look: what the skeletons look to be, None where they suit their family."""
+    """features `[F, C, height / 8, width / 8]`; or, where a window's features depend on all of its frames, pictures `[F, height, width, 3]`
+    uint8, and the guider that makes features of them while sampling. Off the GPU. look: what the skeletons look to be, None where they suit
+    their family. family: whose guidance it is, where that is told. stored_statistics: as in `MultiScaleGuider.forward`.
+    """
 
-    features: Tensor
+    features: Tensor | None
     width: int
     height: int
     source: str
     look: Look | None = None
+    family: str = ""
+    pictures: Tensor | None = None
+    guider: PoseGuider | None = None
+    stored_statistics: bool = False
+    # what sampling runs share: both halves of the guidance read the same
+    at_work: WeakValueDictionary[torch.device, WindowPictures] = field(default_factory=WeakValueDictionary, compare=False)
+
+    @property
+    def frames(self) -> int:
+        kept = self.features if self.pictures is None else self.pictures
+        assert kept is not None
+        return len(kept)
+
+    @property
+    def channels(self) -> int:
+        """Of what enters after `conv_in`."""
+        if self.guider is not None:
+            return self.guider.out_channels
+        assert self.features is not None
+        return self.features.shape[1]
+
+    def ready(self, device: torch.device, keep: bool, attention: Attention) -> Tensor | WindowPictures:
+        """For sampling on a device. keep: whether the same windows come again in every step."""
+        if self.pictures is None or self.guider is None:
+            assert self.features is not None
+            return self.features
+        found = self.at_work.get(device)
+        if found is None or found.keep is not keep:
+            guider = guider_on(self.guider.patcher.model, device, self.guider.dtype)
+            # with stored statistics the range that those were gathered in
+            values = (-1.0, 1.0) if self.stored_statistics else FAMILIES[self.family].picture_range
+            found = WindowPictures(self.pictures, guider, self.guider.dtype, values, self.stored_statistics, keep, attention)
+            self.at_work[device] = found
+        return found
+
+    def window_bytes(self, frames: int) -> int:
+        """What making a window's features takes on the GPU, the guider's weights included; 0 where they are ready."""
+        if self.guider is None:
+            return 0
+        weights = sum(x.numel() for x in self.guider.patcher.model.state_dict().values()) * self.guider.dtype.itemsize
+        return weights + guider_bytes("multi-scale", self.width, self.height, frames, self.guider.dtype.itemsize)
 
 
 def keypoints_input(name: str, tooltip: str, optional: bool = False) -> io.MultiType.Input:

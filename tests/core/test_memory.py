@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from animate_core.memory import pose_bytes, reference_bytes, step_bytes
+from animate_core.guiders import GuidanceEncoder, MultiScaleGuider
+from animate_core.memory import guider_bytes, pose_bytes, reference_bytes, step_bytes
 from benchmarks.memory import peak_of_pose, peak_of_reference, peak_of_step
 
 HALF = torch.float16
@@ -26,6 +27,12 @@ def test_a_steps_claim(width: int, height: int, frames: int, clips: int) -> None
 def test_the_encoders_claims(width: int, height: int) -> None:
     check(reference_bytes(width // 8, height // 8, 2), peak_of_reference(width, height, HALF).above)
     check(pose_bytes(width, height, 8, 2), peak_of_pose(width, height, 8, HALF).above)
+
+
+@pytest.mark.parametrize(("guider_class", "network"), [("guidance", GuidanceEncoder), ("multi-scale", MultiScaleGuider)])
+@pytest.mark.parametrize(("width", "height", "frames"), [(512, 512, 1), (512, 512, 8), (512, 512, 16), (768, 1024, 8)])
+def test_the_other_guiders_claims(guider_class: str, network: type[torch.nn.Module], width: int, height: int, frames: int) -> None:
+    check(guider_bytes(guider_class, width, height, frames, 2), peak_of_pose(width, height, frames, HALF, network).above)
 
 
 def test_a_guided_step_fits_a_card_of_8_gb() -> None:
