@@ -167,6 +167,20 @@ def test_face_keypoints_are_drawn(models: HostServer, pictures: dict[str, list[I
     assert result.status == "error" and "no face is found in any frame" in result.error
 
 
+def test_draw_pose_makes_the_same_pictures(models: HostServer, pictures: dict[str, list[Image.Image]]) -> None:
+    graph = graphs.change(family_graph("basic", "Moore face", 2, pictures), sampler={"steps": 1}, pose={
+        "images": None, "mouth_images": None, "pose_keypoint": ["points", 0]})
+    graphs.add(graph, "points", "TestFromJSON", text=json.dumps(face_keypoints(3)))
+    by_keypoints = models.run(graph).latent()
+    for node, style in (("face", "Moore face"), ("mouth", "Moore face, mouth")):
+        graphs.add(graph, node, "MarionetteDrawPose", pose=["points", 0], style=style, width=WIDTH, height=HEIGHT, fit="crop", body="style",
+                   hands="style", face="style", feet="style", stick_width=0.0, score_threshold=0.3)
+    graphs.change(graph, pose={"pose_keypoint": None, "images": ["face", 0], "mouth_images": ["mouth", 0]})
+    assert torch.equal(models.run(graph).latent(), by_keypoints)
+    graph["face"]["inputs"]["style"] = "AniPortrait"
+    assert relative_l2(models.run(graph).latent(), by_keypoints) > 1e-4
+
+
 def test_mediapipes_mesh_guides_aniportrait(models: HostServer, pictures: dict[str, list[Image.Image]]) -> None:
     mesh = [[WIDTH / 2 + (i % 22) - 11, HEIGHT / 2 + i // 22 - 11] for i in range(478)]
     value = {"image_size": [HEIGHT, WIDTH], "frames": [[{"landmarks_xy": mesh, "score": 0.9}], []]}
