@@ -25,7 +25,8 @@ def bit_reversed_fraction(value: int) -> float:
 
 @dataclass(frozen=True)
 class Windows:
-    """length and overlap in frames; stride (published only) up to 2^(stride-1) frames between a window's neighbours.
+    """length and overlap in frames; stride (published only) up to 2^(stride-1) frames between a window's neighbours. pad (published only):
+    the last pose is repeated until no window wraps round, and the result is cut, as MusePose does.
 
     Raises ValueError for lengths below 1, overlaps not below the length, strides below 1, unknown names.
     """
@@ -36,6 +37,7 @@ class Windows:
     schedule: str = "shifted"
     weights: str = "pyramid"
     closed_loop: bool = False
+    pad: bool = False
 
     def __post_init__(self) -> None:
         if self.length < 1:
@@ -50,6 +52,13 @@ class Windows:
             raise ValueError(f"windows: weights is {self.weights!r}; it must be one of {', '.join(WEIGHTS)}")
         if self.schedule == "shifted" and self.stride > 1:
             raise ValueError("windows: stride above 1 needs schedule 'published'; 'shifted' windows are always of neighbouring frames")
+        if self.pad and (self.schedule == "shifted" or self.closed_loop or self.stride > 1):
+            raise ValueError("windows: pad needs schedule 'published', stride 1 and no closed_loop; 'shifted' windows never wrap round "
+                             "without it")
+
+    def padded(self, frames: int) -> int:
+        """Frames that are made of a clip; those behind its end show its last pose, and are cut off."""
+        return padded_length(frames, self.length, self.overlap) if self.pad and frames > self.length else frames
 
     def at(self, step: int, frames: int) -> list[list[int]]:
         """Frame indices of each window at denoising step `step`, covering 0..frames-1."""

@@ -157,14 +157,18 @@ class ContextWindows(io.ComfyNode):
                 io.Boolean.Input("closed_loop", default=False, tooltip="Windows run over the clip's end to its start, for clips that loop. "
                                                                        "The reference implementation does so always, and mixes the last "
                                                                        "frames with the first."),
+                io.Boolean.Input("pad", default=False, optional=True, advanced=True,
+                                 tooltip="MusePose's way, for the published schedule without closed_loop: the last pose is repeated until "
+                                         "no "
+                                         "window wraps round, and what is made of it cut off (after KSampler, by Latent From Batch)."),
             ],
             outputs=[WindowsSocket.Output("windows", display_name="WINDOWS", tooltip="For Multi-Frame Sampler or Animate Conditioning.")],
         )
 
     @classmethod
     def execute(cls, length: int, overlap: int, stride: int = 1, schedule: str = SCHEDULES[0], weights: str = "pyramid",
-                closed_loop: bool = False) -> io.NodeOutput:
-        return io.NodeOutput(Windows(length, overlap, stride, schedule, weights, closed_loop))
+                closed_loop: bool = False, pad: bool = False) -> io.NodeOutput:
+        return io.NodeOutput(Windows(length, overlap, stride, schedule, weights, closed_loop, pad))
 
 
 class MultiFrameSampler(io.ComfyNode):
@@ -219,12 +223,14 @@ class MultiFrameSampler(io.ComfyNode):
         refuse_block_merges(cls.hidden)
         reference, pose, frames, windows = check_fit(animate, reference, pose, frames, windows)
         start = cls.start_latent(latent, pose, frames, denoise)
+        total = windows.padded(frames)
+        pose, start = pose.padded(frames, total), torch.cat([start, start[-1:].expand(total - frames, -1, -1, -1)])
         sigmas = ddim_sigmas(model, steps, denoise)
-        initial = draw_noise(seed, frames, pose.height // 8, pose.width // 8, order=noise)
+        initial = draw_noise(seed, total, pose.height // 8, pose.width // 8, order=noise)
         positive, negative = conditioning(reference, pose, windows)
         sampler = ClipSampler(scheduler, steps, denoise, windows, rescale)
         samples = sample(model, positive, negative, initial, start, sigmas, cfg, seed, sampler)
-        return io.NodeOutput({"samples": samples})
+        return io.NodeOutput({"samples": samples[:frames]})
 
     @staticmethod
     def start_latent(latent: dict[str, Any] | None, pose: Pose, frames: int, denoise: float) -> Tensor:
@@ -265,6 +271,8 @@ class AnimateConditioning(io.ComfyNode):
     def execute(cls, model: Any, reference: Any, pose: Any, frames: int = 0, windows: Any = None) -> io.NodeOutput:
         refuse_block_merges(cls.hidden)
         reference, pose, frames, windows = check_fit(animate_model(model), reference, pose, frames, windows)
+        total = windows.padded(frames)
+        pose, frames = pose.padded(frames, total), total
         positive, negative = conditioning(reference, pose, windows)
         return io.NodeOutput(model, positive, negative, {"samples": empty_latent(pose, frames)})
 

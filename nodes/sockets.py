@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -16,6 +16,7 @@ from ..animate_core.guiders import WindowPictures, guider_on
 from ..animate_core.memory import guider_bytes
 from ..animate_core.pose.style import Look
 from ..animate_core.unet import UNetConfig
+from ..animate_core.windows import take
 
 ReferenceNetSocket = io.Custom("REFERENCE_NET")
 PoseGuiderSocket = io.Custom("POSE_GUIDER")
@@ -113,6 +114,14 @@ class Pose:
             return self.guider.out_channels
         assert self.features is not None
         return self.features.shape[1]
+
+    def padded(self, frames: int, total: int) -> Pose:
+        """The first frames, and the last of them repeated."""
+        if total == frames:
+            return self
+        order = [*range(frames), *[frames - 1] * (total - frames)]
+        features, pictures = (None if kept is None else take(kept, order) for kept in (self.features, self.pictures))
+        return replace(self, features=features, pictures=pictures, at_work=WeakValueDictionary())
 
     def ready(self, device: torch.device, keep: bool, attention: Attention) -> Tensor | WindowPictures:
         """For sampling on a device. keep: whether the same windows come again in every step."""

@@ -90,3 +90,12 @@ def test_no_window_of_a_padded_clip_wraps(frames: int, length: int, overlap: int
     assert padded_length(frames, length, overlap) == padded
     for window in Windows(length, overlap, schedule="published").at(0, padded):
         assert window == list(range(window[0], window[0] + len(window)))
+
+
+def test_padding_is_for_published_windows_that_wrap() -> None:
+    windows = Windows(8, 3, schedule="published", pad=True)
+    assert [windows.padded(n) for n in (5, 8, 9, 13)] == [5, 8, 13, 13]
+    assert Windows(8, 3, schedule="published").padded(9) == 9
+    for wrong in ({"schedule": "shifted"}, {"schedule": "published", "closed_loop": True}, {"schedule": "published", "stride": 2}):
+        with pytest.raises(ValueError, match="pad needs schedule 'published'"):
+            Windows(8, 3, pad=True, **wrong)  # type: ignore[arg-type]

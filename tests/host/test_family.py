@@ -226,3 +226,21 @@ def test_what_does_not_belong_together_is_refused(models: HostServer, pictures: 
     graphs.add(graph, "again", "MarionetteLoadPoseGuider", file="AniPortrait/pose_guider.safetensors", pose_guider=["all", 2])
     refused(models, graphs.change(graph, pose={"pose_guider": ["again", 0]}), "does not go with", "Champ")
     refused(models, graphs.load("basic", model={"family": "Moore face"}), "reads a reference in both halves")
+
+
+def test_museposes_padding_repeats_the_last_pose_and_is_cut(host: HostServer) -> None:
+    """5 frames in windows of 4 that share 1: 7 are made, of which the last two show the fifth pose."""
+    def graph(pad: bool) -> Graph:
+        made = graphs.change(graphs.load("basic"), poses={"length": 5}, sampler={"steps": 2, "windows": ["windows", 0]})
+        graphs.add_windows(made, length=4, overlap=1, schedule="published", weights="flat")
+        return graphs.change(made, windows={"pad": pad})
+
+    padded = host.run(graph(True)).latent()
+    by_hand = graph(False)
+    graphs.add(by_hand, "last", "ImageFromBatch", image=["poses", 0], batch_index=4, length=1)
+    graphs.add(by_hand, "twice", "RepeatImageBatch", image=["last", 0], amount=2)
+    graphs.add(by_hand, "seven", "ImageBatch", image1=["poses", 0], image2=["twice", 0])
+    whole = host.run(graphs.change(by_hand, pose={"images": ["seven", 0]})).latent()
+    assert (len(padded), len(whole)) == (5, 7)
+    assert relative_l2(padded, whole[:5]) < 1e-5
+    assert relative_l2(host.run(graph(False)).latent(), padded) > 1e-3, "without it the last window wraps round"
