@@ -188,13 +188,18 @@ class WindowPictures:
     attention: Attention = sdpa
     kept: dict[tuple[int, ...], tuple[Tensor, ...]] = field(default_factory=dict)
 
-    def at(self, frames: Sequence[int], device: torch.device, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """The features of a window of these frames."""
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the latents."""
+        return self.pictures.shape[1] // 8, self.pictures.shape[2] // 8
+
+    def at(self, frames: Sequence[int], device: torch.device, dtype: torch.dtype, non_blocking: bool = False) -> tuple[Tensor, ...]:
+        """The features of a window of these frames. non_blocking: as in `Tensor.to`."""
         window = tuple(frames)
         if window in self.kept:
-            return tuple(x.to(device, dtype) for x in self.kept[window])
+            return tuple(x.to(device, dtype, non_blocking=non_blocking) for x in self.kept[window])
         low, high = self.values
-        images = take(self.pictures, window).to(device).permute(0, 3, 1, 2).float() * ((high - low) / 255) + low
+        images = take(self.pictures, window).to(device, non_blocking=non_blocking).permute(0, 3, 1, 2).float() * ((high - low) / 255) + low
         features = self.guider(images.to(self.dtype), self.attention, self.stored_statistics)
         if self.keep and sum(size(x) for kept in (*self.kept.values(), features) for x in kept) < KEPT_BYTES:
             self.kept[window] = tuple(x.to("cpu") for x in features)

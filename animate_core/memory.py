@@ -6,6 +6,7 @@ The factors are fitted to counts of live tensors (`python -m benchmarks memory`)
 from __future__ import annotations
 
 from .blocks import PART_BYTES
+from .pose_guider import POSES_AT_ONCE
 
 # for rounding and fragments of the allocator
 ROOM = 1.12
@@ -16,7 +17,7 @@ REFERENCE_PASS_NUMBERS = 24
 # channels in and out of the guider's widest layer, its copy for the kernel included
 POSE_NUMBERS = 38
 # of the other guiders: numbers by position of the picture in the convolutions; in a transformer, and the most that its parts take at once
-GUIDER_NUMBERS = {"guidance": (POSE_NUMBERS, 70, 3 * PART_BYTES), "multi-scale": (33, 96, 23 * PART_BYTES // 10)}
+GUIDER_NUMBERS = {"guidance": (POSE_NUMBERS, 70, 33 * PART_BYTES // 10), "multi-scale": (33, 96, 49 * PART_BYTES // 20)}
 
 
 def step_bytes(width: int, height: int, frames: int, clips: int, itemsize: int, channels: int = 320) -> int:
@@ -33,6 +34,16 @@ def step_bytes(width: int, height: int, frames: int, clips: int, itemsize: int, 
 def reference_bytes(width: int, height: int, itemsize: int, channels: int = 320) -> int:
     """Bytes of activations of the ReferenceNet's pass over one picture, its features included; sizes of the latent."""
     return int(ROOM * REFERENCE_PASS_NUMBERS * width * height * channels * itemsize)
+
+
+def pictures_step_bytes(width: int, height: int, frames: int, itemsize: int, guider_channels: int, channels: int = 320) -> int:
+    """The same before the step itself, where poses are kept as pictures: the guider's work on a window's, beside its features.
+
+    width, height: of the latent. guider_channels: of the guider's first layer.
+    """
+    level = width * height * channels * itemsize
+    at_once = pose_bytes(8 * width, 8 * height, min(frames, POSES_AT_ONCE), itemsize, guider_channels)
+    return at_once + 3 * 64 * width * height * frames + (frames + REFERENCE_NUMBERS) * level
 
 
 def pose_bytes(width: int, height: int, frames: int, itemsize: int, channels: int = 16) -> int:

@@ -49,6 +49,11 @@ def vae_input(image: Image.Image, width: int, height: int, fit: Fit = "stretch")
     return image_tensor(fit_image(image.convert("RGB"), width, height, fit)) * 2 - 1
 
 
+def pose_picture(image: Image.Image, width: int, height: int, fit: Fit = "stretch") -> Tensor:
+    """A skeleton picture of the clip's size in 8 bits: RGB `[height, width, 3]`."""
+    return torch.from_numpy(np.array(fit_image(image.convert("RGB"), width, height, fit)))
+
+
 def pose_input(image: Image.Image, width: int, height: int, fit: Fit = "stretch",
                resample: Image.Resampling = Image.Resampling.LANCZOS) -> Tensor:
     """A skeleton picture as the Pose Guider takes it: `[1, 3, height, width]` in [0, 1]."""

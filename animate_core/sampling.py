@@ -6,16 +6,19 @@ Latents are `[F, 4, h, w]`, frames as the batch, float32 between steps whatever 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .blocks import Attention, ClipConditioning, sdpa
+from .accelerate import Kept, StepPlan, run_deep
+from .blocks import Attention, ClipConditioning, DeepFeatures, sdpa
 from .families import NUM_TRAIN_TIMESTEPS, FamilyPreset, ddim_config, scheduler_config
-from .windows import Windows, predict_in_windows, take
+from .pose_guider import PoseFrames
+from .windows import Windows, predict_in_windows
 
 if TYPE_CHECKING:
     from .unet import UNet
@@ -164,36 +167,55 @@ def sample_clip(predict: Predict, noise: Tensor, preset: FamilyPreset, *, schedu
     return x
 
 
-def unet_predictor(unet: UNet, conditional: ClipConditioning, unconditional: ClipConditioning | None, pose: Tensor | WindowPose,
-                   windows: Windows, *, attention: Attention = sdpa, together: bool = True,
-                   on_window: Callable[[], None] | None = None) -> Predict:
+def unet_predictor(unet: UNet, conditional: ClipConditioning, unconditional: ClipConditioning | None,
+                   pose: Tensor | PoseFrames | WindowPose, windows: Windows, *, attention: Attention = sdpa, together: bool = True,
+                   on_window: Callable[[], None] | None = None, plans: Sequence[StepPlan] = ()) -> Predict:
     """A `predict` for `sample_clip` that runs a UNet in windows.
 
-    pose: features `[F, C, h, w]` on any device, streamed to the UNet's window by window; or a function of a window's frames that gives
-    one or several of them. together: both halves of the
-    guidance in one batch; otherwise one after the other, for half the memory. on_window: called before each window,
-    may raise to cancel.
+    pose: features `[F, C, h, w]` on any device, or what they are made of, streamed to the UNet's window by window; or a function of a
+    window's frames that gives one or several of them.
+    together: both halves of the guidance in one batch; otherwise one after the other, for half the memory.
+    on_window: called before each window, may raise to cancel. plans: of each step (`Acceleration.at`), for an accelerated
+    run; the `predict` serves one run then.
     """
+    poses = PoseFrames(pose) if isinstance(pose, Tensor) else pose
+    kept = {"conditional": Kept(), "unconditional": Kept()}
+    difference: list[Tensor] = []  # the unconditional half less the conditional one, where they were computed last
 
-    def run(x: Tensor, timestep: Tensor, step: int, clips: Sequence[ClipConditioning]) -> Tensor:
+    def run(x: Tensor, timestep: Tensor, step: int, halves: Mapping[str, ClipConditioning]) -> Tensor:
         time = unet.time_projections(timestep.to(x.device), unet.dtype)
+        plan = plans[step] if plans else None
+        clips = [replace(clip, reference=clip.reference if plan is None or plan.reference else None) for clip in halves.values()]
 
         def window(xw: Tensor, frames: list[int]) -> Tensor:
             if on_window:
                 on_window()
-            features = take(pose, frames) if isinstance(pose, Tensor) else pose(frames)
-            moved = features.to(xw) if isinstance(features, Tensor) else [x.to(xw) for x in features]
-            return unet(xw, time, clips, moved, attention)
 
-        return predict_in_windows(window, x.to(unet.dtype).repeat(len(clips), 1, 1, 1), len(clips), windows, step)
+            def network(deep: DeepFeatures | None) -> Tensor:
+                features = poses.at(frames, xw.device, xw.dtype) if isinstance(poses, PoseFrames) else poses(frames)
+                moved = features.to(xw) if isinstance(features, Tensor) else [x.to(xw) for x in features]
+                return unet(xw, time, clips, moved, attention, deep=deep)
+
+            if plan is None:
+                return network(None)
+            return run_deep(network, plan, [kept[name] for name in halves], tuple(frames), xw.device, lambda value: value)
+
+        return predict_in_windows(window, x.to(unet.dtype).repeat(len(clips), 1, 1, 1), len(clips), windows, plan.whole if plan else step)
 
     def predict(x: Tensor, timestep: Tensor, step: int) -> tuple[Tensor | None, Tensor]:
-        if unconditional is None:
-            return None, run(x, timestep, step, [conditional])
+        guidance = plans[step].guidance if plans else "computed"
+        if unconditional is None or guidance == "off":
+            return None, run(x, timestep, step, {"conditional": conditional})
+        if guidance == "reused" and difference:
+            c = run(x, timestep, step, {"conditional": conditional})
+            return c + difference[0], c
         if together:
-            u, c = run(x, timestep, step, [unconditional, conditional]).chunk(2)
-            return u, c
-        return run(x, timestep, step, [unconditional]), run(x, timestep, step, [conditional])
+            u, c = run(x, timestep, step, {"unconditional": unconditional, "conditional": conditional}).chunk(2)
+        else:
+            u, c = (run(x, timestep, step, {name: clip}) for name, clip in (("unconditional", unconditional), ("conditional", conditional)))
+        if plans:
+            difference[:] = [u - c]
+        return u, c
 
     return predict
 

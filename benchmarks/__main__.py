@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
-from . import drawing, long, memory, retargeting, step
+from . import acceleration, drawing, long, memory, retargeting, step
 from .common import Benchmark, Options, save
 
-BENCHMARKS: tuple[Benchmark, ...] = (step, memory, long, drawing, retargeting)
+BENCHMARKS: tuple[Benchmark, ...] = (step, memory, acceleration, long, drawing, retargeting)
 
 
 def main() -> None:

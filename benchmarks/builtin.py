@@ -15,7 +15,7 @@ from animate_core.demo.clip import HEIGHT, WIDTH, DemoClip, draw_pose, reference
 from animate_core.demo.model import DEMO_FAMILY, DEMO_FOLDER, NORM_NUM_GROUPS, NUM_HEADS
 from animate_core.demo.motion import keypoints, make_moves
 from animate_core.families import FAMILIES
-from animate_core.pose_guider import PoseGuider
+from animate_core.pose_guider import PoseFrames
 from animate_core.sampling import draw_noise, sample_clip, unet_predictor
 from animate_core.windows import Windows
 from training.demo_data import clip_pixels, picture_tensor
@@ -31,17 +31,6 @@ Array = np.ndarray
 
 def builtin_model() -> Model:
     return load_model(DEMO_FOLDER, NUM_HEADS, NORM_NUM_GROUPS)
-
-
-@dataclass(frozen=True)
-class WindowedPoses:
-    """Stands for pose features `[F, C, h, w]`: the frames asked for are encoded when they are. skeletons `[F, H, W, 3]` uint8."""
-
-    guider: PoseGuider
-    skeletons: Array
-
-    def __getitem__(self, frames: list[int]) -> Tensor:
-        return self.guider(torch.from_numpy(self.skeletons[frames]).permute(0, 3, 1, 2).float() / 255)
 
 
 def draw_skeletons(seed: int, motion: str, frames: int) -> Array:
@@ -71,7 +60,7 @@ def sample(model: Model, who: Subject, skeletons: Array, windows: Windows, *, st
     """Latents `[F, 4, h, w]` without guidance, the built-in model's own setting."""
     n = model.networks
     features = n.reference.reference_features(who.latent, who.token)
-    poses = cast(Tensor, WindowedPoses(n.guider, skeletons))
+    poses = PoseFrames(torch.from_numpy(skeletons), n.guider)
     predict = unet_predictor(n.denoiser, n.denoiser.condition(who.token, features), None, poses, windows)
     return sample_clip(predict, draw_noise(seed, len(skeletons), *who.latent.shape[-2:]), PRESET, steps=steps, guidance=1.0)
 

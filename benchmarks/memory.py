@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from animate_core.guiders import MultiScaleGuider
 from animate_core.memory import step_bytes
-from animate_core.pose_guider import PoseGuider
+from animate_core.pose_guider import PoseFrames, PoseGuider
 from animate_core.unet import UNet, UNetConfig
 
 from .card import CardFlops, Peak, peak_of, pretended_card
@@ -34,23 +35,33 @@ POSES_AT_ONCE = (1, 4, 16)
 FLOP_CASES = ((512, 768, 24), (768, 768, 48))
 
 
-def prepare_step(unet: UNet, width: int, height: int, frames: int, clips: int, dtype: torch.dtype) -> Callable[[], Tensor]:
-    """A step's inputs on the card, and the call. The last clip sees the reference; with two, the first is the unconditional half."""
+def prepare_step(unet: UNet, width: int, height: int, frames: int, clips: int, dtype: torch.dtype,
+                 guider: PoseGuider | None = None) -> Callable[[], Tensor]:
+    """A step's inputs on the card, and the call. The last clip sees the reference; with two, the first is the unconditional half.
+
+    guider: poses are kept as pictures, off the card, and encoded in the call.
+    """
     h, w = height // 8, width // 8
     token = torch.empty(1, 1, unet.config.cross_attention_dim, dtype=dtype, device="cuda")
     features = {path: torch.empty(1, *shape, dtype=dtype) for path, shape in feature_shapes(unet, h, w).items()}
     conditions = [unet.condition(token, features if i == clips - 1 else None) for i in range(clips)]
     sample = torch.empty(clips * frames, unet.config.in_channels, h, w, dtype=dtype, device="cuda")
-    pose = torch.empty(frames, unet.config.block_out_channels[0], h, w, dtype=dtype, device="cuda")
+    poses = PoseFrames(torch.empty(frames, unet.config.block_out_channels[0], h, w, dtype=dtype, device="cuda"))
+    if guider is not None:
+        poses = PoseFrames(torch.empty(frames, height, width, 3, dtype=torch.uint8), guider)
     time = unet.time_projections(torch.full((1,), 999, device="cuda"), dtype)
-    return lambda: unet(sample, time, conditions, pose)
+    return lambda: unet(sample, time, conditions, poses.at(range(frames), sample.device, dtype))
 
 
-def peak_of_step(width: int, height: int, frames: int, clips: int, dtype: torch.dtype) -> Peak:
-    """One evaluation of the denoiser for one window. width and height in pixels; clips 1 or 2: halves of the guidance at once."""
+def peak_of_step(width: int, height: int, frames: int, clips: int, dtype: torch.dtype, pictures: bool = False) -> Peak:
+    """One evaluation of the denoiser for one window. width and height in pixels; clips 1 or 2: halves of the guidance at once.
+
+    pictures: poses are kept as pictures; the guider's own weights are not counted.
+    """
     with pretended_card():
         unet = UNet(CONFIG, dtype=dtype, device="cuda").eval()
-        return peak_of(unet, lambda: prepare_step(unet, width, height, frames, clips, dtype))
+        guider = PoseGuider(dtype=dtype, device="cuda").eval() if pictures else None
+        return peak_of(unet, lambda: prepare_step(unet, width, height, frames, clips, dtype, guider))
 
 
 def peak_of_reference(width: int, height: int, dtype: torch.dtype) -> Peak:
@@ -67,13 +78,15 @@ def peak_of_reference(width: int, height: int, dtype: torch.dtype) -> Peak:
 
 
 def peak_of_pose(width: int, height: int, frames_at_once: int, dtype: torch.dtype, network: type[nn.Module] = PoseGuider) -> Peak:
-    """A guider on pictures of width x height."""
+    """A guider on pictures of width x height, in 8 bits."""
     with pretended_card():
         guider = network(dtype=dtype, device="cuda").eval()
 
         def prepare() -> Callable[[], Any]:
-            pictures = torch.empty(frames_at_once, 3, height, width, dtype=dtype, device="cuda")
-            return lambda: guider(pictures)
+            pictures = torch.empty(frames_at_once, height, width, 3, dtype=torch.uint8, device="cuda")
+            if isinstance(guider, MultiScaleGuider):
+                return lambda: guider(pictures.permute(0, 3, 1, 2).to(dtype))
+            return lambda: guider.encode(pictures, dtype, frames_at_once)
 
         return peak_of(guider, prepare)
 

@@ -53,9 +53,27 @@ def long_lines(results: dict[str, Any]) -> Figure:
     return figure
 
 
+def acceleration_points(results: dict[str, Any]) -> Figure:
+    """Nearness against the share of FLOPs."""
+    figure, axes = plt.subplots(figsize=(8, 4))
+    for guidance, colour in zip(dict.fromkeys(line["guidance"] for line in results["lines"]), COLOURS, strict=False):
+        lines = [line for line in results["lines"] if line["guidance"] == guidance and line["label"] != "plain"]
+        axes.plot([1 / results["flops"][line["label"]] for line in lines], [line["ssim"] for line in lines], "o", color=colour,
+                  label=f"guidance {guidance:g}")
+        for line in lines:
+            axes.annotate(line["label"], (1 / results["flops"][line["label"]], line["ssim"]), fontsize=6, xytext=(4, 3),
+                          textcoords="offset points")
+    axes.set_xlabel("fewer FLOPs at full size, by this factor")
+    axes.set_ylabel("SSIM to the plain run, built-in model")
+    axes.legend(loc="lower left")
+    axes.grid(alpha=0.3)
+    return figure
+
+
 # benchmark's name -> what the picture shows, and how it is made; the file is docs/benchmarks/NAME.svg
 PLOTS: dict[str, tuple[str, Callable[[dict[str, Any]], Figure]]] = {
     "memory": ("Activations of one step by picture, frames and halves", memory_bars),
+    "acceleration": ("SSIM to the plain run against FLOPs saved", acceleration_points),
     "long": ("Time and memory against the clip's frames", long_lines),
 }
 

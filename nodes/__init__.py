@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from . import clean_pose, demo, draw_pose, extract_pose, guidance, loaders, pose, pose_files, reference, retarget_pose, sampling
+from . import accelerate, clean_pose, demo, draw_pose, extract_pose, guidance, loaders, pose, pose_files, reference, retarget_pose, sampling
 
 NODES: list[type[io.ComfyNode]] = [
     loaders.LoadReferenceNet,
@@ -25,6 +25,7 @@ NODES: list[type[io.ComfyNode]] = [
     sampling.MultiFrameSampler,
     sampling.AnimateConditioning,
     sampling.AnimateSigmas,
+    accelerate.Accelerate,
     demo.LoadDemoModel,
     demo.DemoCharacter,
 ]

@@ -131,7 +131,7 @@ class EncodeGuidance(io.ComfyNode):
                                          for kind, batch in images.items()}
         weights = {f"guidance_encoder_{kind}": float(given.get(f"{kind}_weight", 1.0)) for kind in images}
         features = encode_pictures(guiders, pictures, next(iter(frames.values())), width, height, fit, preset, weights)
-        return io.NodeOutput(Pose(features, width, height, guider.source, None, preset.name))
+        return io.NodeOutput(Pose(features, None, guider.out_channels, width, height, guider.source, None, preset.name))
 
     @staticmethod
     def masked(images: dict[str, Tensor], mask: Any) -> dict[str, Tensor]:

@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 
 MODEL_FOLDER = "animate_anyone"
 POSE_FOLDER = "animate_anyone_pose"
-WEIGHT_DTYPES = {"auto": None, "fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+WEIGHT_DTYPES = {"auto": None, "fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32,
+                 "fp8_e4m3fn": torch.float8_e4m3fn, "fp8_e5m2": torch.float8_e5m2}
 PREVIEW_FRAMES = 6
 # Sage attention has kernels for heads up to 128 wide; with few keys (motion modules, the deepest level) quantising gains nothing.
 LOW_PRECISION_WIDTH = 128
@@ -77,15 +78,20 @@ def load_state_dict(path: str) -> dict[str, Tensor]:
 
 
 def choose_dtypes(choice: str, state_dict: dict[str, Tensor]) -> tuple[torch.dtype, torch.dtype | None]:
-    """Storage dtype, and compute dtype where it differs (else None), for a weight_dtype widget and a file."""
+    """Storage dtype, and compute dtype where it differs (else None), for a weight_dtype widget and a file.
+
+    Raises ValueError for 8 bits on a device that has none.
+    """
     stored = comfy.utils.weight_dtype(state_dict)
     dtype = WEIGHT_DTYPES[choice]
     device = mm.get_torch_device()
     if dtype is None:
         dtype = mm.unet_dtype(model_params=comfy.utils.calculate_parameters(state_dict), weight_dtype=stored)
-        if mm.is_device_cpu(device) and stored in (torch.float16, torch.bfloat16):
-            # the CPU computes in fp32; the weights may stay as they are and take half the memory
+        if mm.is_device_cpu(device) and stored is not None and stored.itemsize < dtype.itemsize:
+            # the CPU computes in fp32; the weights may stay as they are and take half the memory, or a quarter
             dtype = stored
+    elif not mm.supports_cast(device, dtype):
+        raise ValueError(f"weight_dtype: {device.type} has no {choice}; choose fp16")
     return dtype, mm.unet_manual_cast(dtype, device)
 
 
@@ -106,12 +112,16 @@ def build_patcher(network: Callable[..., nn.Module], state_dict: dict[str, Tenso
 def assign_weights(patcher: Any, network: nn.Module, state_dict: dict[str, Tensor], dtype: torch.dtype) -> None:
     """Gives a network its weights: the file's own tensors, memory-mapped, wherever their dtype is wanted, so that no copy takes RAM.
 
-    A dynamic patcher casts when a layer runs; others need the dtype that was asked for. In 8 bits, only matrices are kept so.
+    A dynamic patcher casts when a layer runs; others need the dtype that was asked for. In 8 bits, only matrices and kernels are kept so.
     """
+    as_stored = {key for key, x in state_dict.items() if key.endswith(".pe") or dtype.itemsize == 1 and x.ndim < 2}
     if not patcher.is_dynamic():
-        eight_bit = dtype.itemsize == 1
-        state_dict = {key: x if eight_bit and x.ndim < 2 or key.endswith(".pe") else x.to(dtype) for key, x in state_dict.items()}
+        state_dict = {key: x if key in as_stored else x.to(dtype) for key, x in state_dict.items()}
     network.load_state_dict(state_dict, strict=True, assign=True)
+    for key in as_stored:
+        path, _, name = key.rpartition(".")
+        # where the host looks up what dtype it is to have on the card
+        setattr(network.get_submodule(path), f"{name}_comfy_model_dtype", state_dict[key].dtype)
 
 
 @contextmanager
@@ -132,6 +142,12 @@ def make_room(memory: int) -> None:
 def output_device() -> torch.device:
     """Where the host keeps what nodes give out: off the GPU, unless the user said otherwise."""
     return mm.intermediate_device()
+
+
+def keep(value: Tensor, room: float) -> Tensor:
+    """The tensor where it is, if so many bytes are free there beside it, else off the GPU."""
+    # by the factor that the host asks for before it computes both halves in one batch
+    return value if mm.get_free_memory(value.device) > 1.5 * room else value.to(output_device())
 
 
 def attention(transformer_options: dict[str, Any]) -> Attention:

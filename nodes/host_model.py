@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import comfy.conds
@@ -24,22 +25,26 @@ import torch
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
 
+from ..animate_core.accelerate import Acceleration, Kept, StepPlan, run_deep
 from ..animate_core.blocks import ClipConditioning, DeepFeatures
 from ..animate_core.checkpoints import prepare_denoiser
 from ..animate_core.families import BETA_END, BETA_START, FamilyPreset, family_preset
 from ..animate_core.guiders import WindowPictures
 from ..animate_core.memory import step_bytes
+from ..animate_core.pose_guider import PoseFrames
 from ..animate_core.unet import UNet, UNetConfig
-from ..animate_core.windows import Windows, predict_in_windows, take
+from ..animate_core.windows import Windows, predict_in_windows
 from . import host
-from .host_patches import HostPatches, check_windows, unserved
+from .host_patches import HostPatches, check_windows, patches_key, unserved
 from .sockets import Pose, Reference
 
 log = logging.getLogger(__name__)
 
 COND_KEY = "marionette"
-# in transformer_options: the step where a sampler of ours knows it, all timesteps of its run, what to call before each window
-STEP, TIMESTEPS, ON_WINDOW = "marionette_step", "marionette_timesteps", "marionette_on_window"
+# in transformer_options: the step where a sampler of ours knows it, all timesteps of its run, what to call before each window, and
+# what Accelerate leaves out
+STEP, TIMESTEPS, ON_WINDOW, ACCELERATION = ("marionette_step", "marionette_timesteps", "marionette_on_window",
+                                            "marionette_acceleration")
 # the host calls diffusers' "linear" by the name of another schedule
 HOST_BETA_SCHEDULES = {"linear": "sqrt_linear", "scaled_linear": "linear"}
 
@@ -52,10 +57,10 @@ class ClipSource:
     pose: Pose
     windows: Windows
 
-    def shape(self) -> list[int]:
+    def shape(self, channels: int) -> list[int]:
         """What `memory_required` is told: frames that run at once, and bytes that making their pose features takes."""
         length = min(self.windows.length, self.pose.frames)
-        return [length, self.pose.window_bytes(length)]
+        return [length, self.pose.window_bytes(length, channels)]
 
 
 @dataclass
@@ -63,13 +68,24 @@ class RunMemo:
     """What one sampling run works out once for a clip; it lives as long as the run's conditioning.
 
     times: time projections by step. sigmas, step: the last call's step, found from its sigmas at the price of a synchronisation.
+    kept, difference: for later steps of an accelerated run: features, and the unconditional half's velocity less the conditional one's.
     """
 
     times: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     sigmas: Tensor | None = None
     step: int = 0
     told: bool = False
+    kept: Kept = field(default_factory=Kept)
+    difference: Tensor | None = None
     elsewhere: dict[torch.device, ClipState] = field(default_factory=dict)
+
+
+def plan_of(step: int | None, options: dict[str, Any]) -> StepPlan | None:
+    """What an accelerated run does in a step; None where nothing accelerates it."""
+    acceleration: Acceleration | None = options.get(ACCELERATION)
+    if acceleration is None or step is None:
+        return None
+    return acceleration.at(step, len(options[TIMESTEPS]) if TIMESTEPS in options else len(options["sample_sigmas"]) - 1)
 
 
 @dataclass(frozen=True)
@@ -83,24 +99,11 @@ class ClipState:
 
     conditioning: ClipConditioning | None
     raw: tuple[Tensor, dict[str, Tensor] | None]
-    pose: Tensor | WindowPictures
+    pose: PoseFrames | WindowPictures
     windows: Windows
     shape: list[int]
     frames: Sequence[int] | None = None
     memo: RunMemo = field(default_factory=RunMemo)
-
-    @property
-    def latent_size(self) -> tuple[int, int]:
-        """Height and width."""
-        if isinstance(self.pose, Tensor):
-            return self.pose.shape[-2], self.pose.shape[-1]
-        return self.pose.pictures.shape[1] // 8, self.pose.pictures.shape[2] // 8
-
-    def poses_of(self, frames: Sequence[int], device: torch.device, dtype: torch.dtype) -> Sequence[Tensor]:
-        """Pose features of some frames, one for each place where they enter."""
-        if isinstance(self.pose, Tensor):
-            return [mm.cast_to_device(take(self.pose, frames), device, dtype)]
-        return self.pose.at(frames, device, dtype)
 
     def to(self, device: torch.device) -> ClipState:
         """The same on another card; poses stay where they are, each window takes its own."""
@@ -110,8 +113,7 @@ class ClipState:
             token, features = self.raw
             moved = None if features is None else {path: x.to(device) for path, x in features.items()}
             self.memo.elsewhere[device] = replace(self, conditioning=self.conditioning and self.conditioning.to(device),
-                                                  raw=(token.to(device), moved), memo=RunMemo(),
-                                                  pose=self.pose if isinstance(self.pose, Tensor) else self.pose.to(device))
+                                                  raw=(token.to(device), moved), pose=self.pose.to(device), memo=RunMemo())
         return replace(self.memo.elsewhere[device], frames=self.frames)
 
 
@@ -139,6 +141,13 @@ class ClipCond(comfy.conds.CONDRegular):
     def size(self) -> list[int]:
         # read back by memory_required
         return self.cond[0].shape
+
+
+def joined(poses: Sequence[Tensor | Sequence[Tensor]]) -> Tensor | Sequence[Tensor]:
+    """Pose features of several clips as those of their batch, for one place in the network or for each of several."""
+    if isinstance(poses[0], Tensor):
+        return torch.cat([x for x in poses if isinstance(x, Tensor)])
+    return [torch.cat(place) for place in zip(*poses, strict=True)]
 
 
 class HostUNet(UNet):
@@ -210,26 +219,24 @@ class AnimateModel(comfy.model_base.BaseModel):
         # the features themselves are needed no more once their keys and values are there
         raw = (tokens, features if conditioning is None else None)
         keep = not source.windows.differ_by_step(noise.shape[0])
-        pose, shape = source.pose.ready(device, keep, host.attention({})), source.shape()
+        pose, shape = source.pose.ready(device, keep, host.attention({})), source.shape(self.config.block_out_channels[0])
         return {COND_KEY: ClipCond(ClipBatch([ClipState(conditioning, raw, pose, source.windows, shape)]))}
 
     def extra_conds_shapes(self, **kwargs: Any) -> dict[str, list[int]]:
         source: ClipSource | None = kwargs.get(COND_KEY)
-        return {COND_KEY: source.shape()} if source else {}
+        return {COND_KEY: source.shape(self.config.block_out_channels[0])} if source else {}
 
     def memory_required(self, input_shape: Sequence[int], cond_shapes: dict[str, list[list[int]]] | None = None) -> float:
         """By window, not by clip: a longer clip runs more windows, not larger ones."""
         shapes = (cond_shapes or {}).get(COND_KEY, [])
-        rows = input_shape[0]
+        rows, clips = input_shape[0], max(1, len(shapes))
         if shapes:
-            rows = min(rows, len(shapes) * max(length for length, _ in shapes))
-        poses = max((count for _, count in shapes), default=0)
+            rows = min(rows, clips * max(length for length, _ in shapes))
         if not (mm.xformers_enabled() or mm.pytorch_attention_flash_attention()):
-            return super().memory_required([rows, *input_shape[1:]]) + poses
-        clips = max(1, len(shapes))
-        itemsize = mm.dtype_size(self.get_dtype_inference())
-        step = step_bytes(input_shape[-1], input_shape[-2], math.ceil(rows / clips), clips, itemsize, self.config.block_out_channels[0])
-        return poses + step
+            return super().memory_required([rows, *input_shape[1:]])
+        step = step_bytes(input_shape[-1], input_shape[-2], math.ceil(rows / clips), clips, mm.dtype_size(self.get_dtype_inference()),
+                          self.config.block_out_channels[0])
+        return max([step, *(poses for _, poses in shapes)])
 
     def resize_cond_for_context_window(self, cond_key: str, cond_value: Any, window: Any, x_in: Tensor, device: Any,
                                        retain_index_list: Sequence[int] = ()) -> ClipCond | None:
@@ -262,7 +269,7 @@ class AnimateModel(comfy.model_base.BaseModel):
         """The step of the run, where it is known or something depends on it; telling it from sigmas costs a synchronisation."""
         if STEP in options:
             return options[STEP]
-        if "sample_sigmas" not in options or not clips[0].windows.differ_by_step(frames):
+        if "sample_sigmas" not in options or not (ACCELERATION in options or clips[0].windows.differ_by_step(frames)):
             return None
         memo, sigmas = clips[0].memo, options.get("sigmas")
         if sigmas is None or memo.sigmas is not sigmas:
@@ -276,26 +283,37 @@ class AnimateModel(comfy.model_base.BaseModel):
         dtype = self.get_dtype_inference()
         count = x.shape[0] // len(clips)
         frames = clips[0].frames or range(count)
-        height, width = clips[0].latent_size
-        if len(frames) != count or x.shape[-2:] != (height, width):
+        if len(frames) != count or x.shape[-2:] != clips[0].pose.size:
             raise ValueError(f"latent: {count} frames of {x.shape[-1]}x{x.shape[-2]} do not fit the pose "
-                             f"({len(frames)} frames of {width}x{height}); area conditioning is not supported")
+                             f"({len(frames)} frames of {clips[0].pose.size[1]}x{clips[0].pose.size[0]}); area conditioning is not "
+                             "supported")
         if count > clips[0].windows.length:
             check_windows(options)
+        plan = plan_of(step, options)
         time = self.times(timestep[::count], clips, step, options)
         conditioning = [clip.conditioning or self.diffusion_model.condition(*clip.raw) for clip in clips]
-        shared = all(clip.pose is clips[0].pose for clip in clips)
+        if plan is not None and not plan.reference:
+            conditioning = [replace(c, reference=None) for c in conditioning]
+        shared = all(clip.pose.kept is clips[0].pose.kept for clip in clips)
         on_window: Callable[[int], None] = options.get(ON_WINDOW, lambda _: host.check_cancel())
 
         def window(xw: Tensor, span: Sequence[int]) -> Tensor:
             on_window(len(clips))
             chosen = [frames[i] for i in span]
-            poses = [clip.poses_of(chosen, xw.device, dtype) for clip in (clips[:1] if shared else clips)]
-            pose = poses[0] if shared else [torch.cat(place) for place in zip(*poses, strict=True)]
-            # the module and not `predict` is what torch.compile replaces: nothing but tensors' work is inside
-            return self.diffusion_model(xw, time, conditioning, pose, options)
+            soon = mm.device_supports_non_blocking(xw.device)
+            poses = [clip.pose.at(chosen, xw.device, dtype, soon) for clip in (clips[:1] if shared else clips)]
 
-        return predict_in_windows(window, x, len(clips), clips[0].windows, step or 0)
+            def network(deep: DeepFeatures | None) -> Tensor:
+                # the module and not `predict` is what torch.compile replaces: nothing but tensors' work is inside
+                return self.diffusion_model(xw, time, conditioning, poses[0] if shared else joined(poses), options, deep)
+
+            if plan is None:
+                return network(None)
+            room = self.memory_required(xw.shape, {COND_KEY: [clip.shape for clip in clips]})
+            return run_deep(network, plan, [clip.memo.kept for clip in clips], (tuple(chosen), patches_key(options)), xw.device,
+                            partial(host.keep, room=room))
+
+        return predict_in_windows(window, x, len(clips), clips[0].windows, (plan.whole if plan else step) or 0)
 
     def times(self, timestep: Tensor, clips: ClipBatch, step: int | None, options: dict[str, Any]) -> dict[str, Tensor]:
         """Time projections, all steps of a run at once where its timesteps are known and no hook changes weights."""

@@ -6,7 +6,7 @@ all rows of a window at once; a replaced attention sees one clip at a time, sinc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -45,6 +45,13 @@ def unserved(options: dict[str, Any]) -> list[str]:
     found += [f"{name} ({', '.join(sorted({owner(f) for f in places.values()}))})"
               for name, places in options.get("patches_replace", {}).items() if name not in REPLACED and places]
     return found
+
+
+def patches_key(options: dict[str, Any]) -> Hashable:
+    """Differs between passes with different patches: what one leaves for later steps is no other's."""
+    functions = [f for functions in options.get("patches", {}).values() for f in functions]
+    functions += [f for places in options.get("patches_replace", {}).values() for f in places.values()]
+    return tuple(id(f) for f in functions)
 
 
 def check_windows(options: dict[str, Any]) -> None:

@@ -11,11 +11,12 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
+from ..animate_core.accelerate import Acceleration
 from ..animate_core.families import FamilyPreset
 from ..animate_core.sampling import ddim_timesteps, make_scheduler, rescale_guidance, sample_clip, set_timesteps
 from ..animate_core.windows import Windows
 from .host import ClipProgress
-from .host_model import ON_WINDOW, STEP, TIMESTEPS, AnimateModel
+from .host_model import ACCELERATION, ON_WINDOW, STEP, TIMESTEPS, AnimateModel
 
 # Infinite by the published schedule. The host's 4519 leaves 2e-4 of the noise in the first clean estimate, which guidance can make
 # 4e-3 in the end; this leaves 3e-5, and more would cost as much by the rounding of noise times sigma. A power of two multiplies exactly.
@@ -69,7 +70,7 @@ class ClipSampler(comfy.samplers.Sampler):
         frames, halves = noise.shape[0], 2 if guider.cfg > 1.0 else 1
         timesteps = set_timesteps(make_scheduler(self.scheduler, model.preset), self.steps, self.denoise)
         levels = sigmas_at(model.model_sampling, timesteps).tolist()
-        calls = [halves * len(self.windows.at(step, frames)) for step in range(self.steps)]
+        calls = [self.passes(step, frames, halves, options.get("transformer_options", {})) for step in range(self.steps)]
         progress = ClipProgress(guider.model_patcher, sum(calls))
 
         def predict(x: Tensor, timestep: Tensor, step: int) -> tuple[None, Tensor]:
@@ -93,6 +94,14 @@ class ClipSampler(comfy.samplers.Sampler):
         return sample_clip(predict, noise, model.preset, scheduler=self.scheduler, steps=self.steps,
                            latent=latent_image if self.denoise < 1.0 else None, denoise=self.denoise, seed=extra_args["seed"] or 0,
                            callback=after)
+
+    def passes(self, step: int, frames: int, halves: int, options: dict[str, Any]) -> int:
+        """Passes of a window's clip through the network in one step."""
+        acceleration: Acceleration | None = options.get(ACCELERATION)
+        if acceleration is None:
+            return halves * len(self.windows.at(step, frames))
+        plan = acceleration.at(step, self.steps)
+        return (halves if plan.guidance == "computed" else 1) * len(self.windows.at(plan.whole, frames))
 
 
 def watch(conditional: list[Tensor], about: dict[str, Any]) -> Tensor:

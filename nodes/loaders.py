@@ -44,8 +44,8 @@ def file_input(name: str, hint: str, tooltip: str) -> io.Combo.Input:
 def weight_dtype_input() -> io.Combo.Input:
     return io.Combo.Input(
         "weight_dtype", options=list(host.WEIGHT_DTYPES), default=AUTO, advanced=True,
-        tooltip="How the weights are kept. auto: as ComfyUI would for this GPU. fp32 takes twice the memory of fp16; "
-                "choose bf16 or fp32 if frames come out black.")
+        tooltip="How the weights are kept. auto: as ComfyUI would for this GPU. fp32 takes twice the memory of fp16, fp8 half of it, at "
+                "some loss; computing stays as it is. Choose bf16 or fp32 if frames come out black.")
 
 
 def family_input() -> io.Combo.Input:

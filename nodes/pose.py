@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,15 @@ from torch import Tensor
 
 from ..animate_core.demo.character import LAST_SEED
 from ..animate_core.families import FAMILIES, FamilyPreset, family_preset
+from ..animate_core.memory import pose_bytes
 from ..animate_core.pose.face_mesh import faces_of_pose, mesh_pictures, read_face_landmarks
 from ..animate_core.pose.guidance import guidance_pictures
 from ..animate_core.pose.landmarks import face_pictures
 from ..animate_core.pose.moves import MOVES, move_clip
 from ..animate_core.pose.openpose import read_pose, write_pose
 from ..animate_core.pose.style import Look, complaints, face_complaints, look_of, preset_look, telling_frames
-from ..animate_core.preprocess import Fit, fit_image
+from ..animate_core.pose_guider import POSES_AT_ONCE
+from ..animate_core.preprocess import Fit, fit_image, pose_picture
 from . import host
 from .guidance import Pictures, encode_pictures
 from .host_model import AnimateModel
@@ -44,6 +47,8 @@ from .sockets import (
 log = logging.getLogger(__name__)
 
 BATCH, STORED = "batch (published)", "stored"
+FEATURES, PICTURES = "features", "pictures"
+FEATURES_KEPT = 512 << 20  # bytes up to which features are kept, which saves making them again in every step
 
 
 def known_preset(family: str, model: Any, guider: PoseGuider) -> FamilyPreset | None:
@@ -140,6 +145,21 @@ def kept_pictures(pictures: Iterator[Image.Image], frames: int, width: int, heig
     return kept
 
 
+def what_to_keep(guider: PoseGuider, frames: int, width: int, height: int) -> str:
+    """Of a long clip whatever is smaller: of the published models the pictures, a third of the features."""
+    features = guider.out_channels * guider.dtype.itemsize * width * height // 64
+    return PICTURES if frames * features > FEATURES_KEPT and 3 * width * height < features else FEATURES
+
+
+def in_parts(pictures: Iterator[Image.Image], frames: int, width: int, height: int, fit: Fit) -> Iterator[tuple[slice, Tensor]]:
+    """Some frames at a time `[n, height, width, 3]` uint8, with their place in the clip. Shows progress; raises if the user cancelled."""
+    progress = host.FrameProgress(frames)
+    for start in range(0, frames, POSES_AT_ONCE):
+        part = torch.stack([pose_picture(picture, width, height, fit) for picture in islice(pictures, POSES_AT_ONCE)])
+        yield slice(start, start + len(part)), part
+        progress.update(len(part))
+
+
 class EncodePose(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -176,13 +196,17 @@ class EncodePose(io.ComfyNode):
                                tooltip="For AniPortrait. batch: its norms run by the statistics of each window, as published. stored: by "
                                        "the "
                                        "file's, frame by frame, with the range of training; our own option, never published."),
+                io.Combo.Input("keep", options=[AUTO, FEATURES, PICTURES], default=AUTO, optional=True, advanced=True,
+                               tooltip="What is kept of the clip. features: guidance, ready, 3.9 MB a frame at 512x768 in fp16. pictures: "
+                                       "1.2 MB a frame, and guidance is made again in every step (0.6% of its work). auto: features up to "
+                                       "512 MB, then whatever is smaller."),
             ],
             outputs=[PoseSocket.Output("pose", display_name="POSE", tooltip="For Multi-Frame Sampler or Animate Conditioning.")],
         )
 
     @classmethod
     def execute(cls, pose_guider: Any, width: int, height: int, images: Any = None, fit: Fit = "crop", pose_keypoint: Any = None,
-                model: Any = None, family: str = AUTO, mouth_images: Any = None, face_landmarks: Any = None,
+                model: Any = None, family: str = AUTO, keep: str = AUTO, mouth_images: Any = None, face_landmarks: Any = None,
                 statistics: str = BATCH) -> io.NodeOutput:
         guider = expect(pose_guider, PoseGuider, "pose_guider", "Use Load Pose Guider.")
         check_size(width, height)
@@ -202,30 +226,42 @@ class EncodePose(io.ComfyNode):
         if content == "face points" and preset is not None:
             sources, frames = face_sources(images, mouth_images, pose_keypoint, width, height, fit)
             features = encode_pictures(guider.parts(), sources, frames, width, height, fit, preset)
-            return io.NodeOutput(Pose(features, width, height, guider.source, None, preset.name))
+            return io.NodeOutput(Pose(features, None, guider.out_channels, width, height, guider.source, None, preset.name))
         if content == "face mesh" and preset is not None:
             pictures, frames = mesh_source(images, pose_keypoint, face_landmarks, width, height, fit)
             if frames == 1 and max(width, height) <= 64 and statistics == BATCH:
                 raise ValueError(f"width: one frame of {width}x{height} has no statistics of its own; use more than 64 pixels, several "
                                  "frames, "
                                  "or statistics 'stored'")
-            kept = kept_pictures(pictures, frames, width, height, fit, preset)
-            return io.NodeOutput(Pose(None, width, height, guider.source, None, preset.name, kept, guider, statistics != BATCH))
+            drawn = kept_pictures(pictures, frames, width, height, fit, preset)
+            return io.NodeOutput(Pose(drawn, guider, guider.out_channels, width, height, guider.source, None, preset.name,
+                                      statistics != BATCH))
         look: Look | None
-        skeletons: Iterator[Image.Image]
         if pose_keypoint is None:
             images = check_images(images, "images")
             look, frames = look_at(images, preset), len(images)
-            skeletons = map(to_picture, images)
+            pictures = map(to_picture, images)
         else:
             clip = read_pose(pose_keypoint, "pose_keypoint")
             if preset is None:
                 preset = family_preset("Moore")
                 log.info("family auto: drawn for Moore; connect the MODEL, or choose the family, for others")
             look, frames = preset_look(preset), len(clip)
-            skeletons = guidance_pictures(clip, preset, width, height, fit)
-        features = encode_pictures({guider.part: guider}, {guider.part: lambda: skeletons}, frames, width, height, fit, preset)
-        return io.NodeOutput(Pose(features, width, height, guider.source, look))
+            pictures = guidance_pictures(clip, preset, width, height, fit)
+        if keep == AUTO:
+            keep = what_to_keep(guider, frames, width, height)
+        parts = in_parts(pictures, frames, width, height, fit)
+        if keep == PICTURES:
+            kept = torch.empty(frames, height, width, 3, dtype=torch.uint8, device=host.output_device())
+            for place, part in parts:
+                kept[place] = part
+        else:
+            kept = torch.empty(frames, guider.out_channels, height // 8, width // 8, dtype=guider.dtype, device=host.output_device())
+            memory = pose_bytes(width, height, POSES_AT_ONCE, guider.dtype.itemsize, guider.patcher.model.conv_in.out_channels)
+            with host.on_device(guider.patcher, memory) as device:
+                for place, part in parts:
+                    kept[place] = guider.patcher.model.encode(part.to(device), guider.dtype)
+        return io.NodeOutput(Pose(kept, guider if keep == PICTURES else None, guider.out_channels, width, height, guider.source, look))
 
 
 class PoseMoves(io.ComfyNode):

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from ..animate_core.blocks import Attention
 from ..animate_core.families import FAMILIES
-from ..animate_core.guiders import WindowPictures, guider_on
-from ..animate_core.memory import guider_bytes
+from ..animate_core.guiders import WindowPictures
+from ..animate_core.guiders import guider_on as multi_scale_on
+from ..animate_core.memory import guider_bytes, pictures_step_bytes
 from ..animate_core.pose.style import Look
+from ..animate_core.pose_guider import PoseFrames, guider_on
 from ..animate_core.unet import UNetConfig
 from ..animate_core.windows import take
 
@@ -84,65 +86,64 @@ class Reference:
 
 @dataclass(frozen=True)
 class Pose:
-    """features `[F, C, height / 8, width / 8]`; or, where a window's features depend on all of its frames, pictures `[F, height, width, 3]`
-    uint8, and the guider that makes features of them while sampling. Off the GPU. look: what the skeletons look to be, None where they suit
-    their family. family: whose guidance it is, where that is told. stored_statistics: as in `MultiScaleGuider.forward`.
-    """
+    """kept: features `[F, C, height / 8, width / 8]`; or pictures `[F, height, width, 3]` uint8, of which the guider makes features while
+    sampling. Off the GPU. look: what the skeletons look to be, None where they suit their family. family: whose guidance it is, where that
+    is told. stored_statistics: as in `MultiScaleGuider.forward`."""
 
-    features: Tensor | None
+    kept: Tensor
+    guider: PoseGuider | None
+    channels: int
     width: int
     height: int
     source: str
     look: Look | None = None
     family: str = ""
-    pictures: Tensor | None = None
-    guider: PoseGuider | None = None
     stored_statistics: bool = False
     # what sampling runs share: both halves of the guidance read the same
     at_work: WeakValueDictionary[torch.device, WindowPictures] = field(default_factory=WeakValueDictionary, compare=False)
 
     @property
     def frames(self) -> int:
-        kept = self.features if self.pictures is None else self.pictures
-        assert kept is not None
-        return len(kept)
+        return len(self.kept)
 
     @property
-    def channels(self) -> int:
-        """Of what enters after `conv_in`."""
-        if self.guider is not None:
-            return self.guider.out_channels
-        assert self.features is not None
-        return self.features.shape[1]
+    def by_window(self) -> bool:
+        """Whether a window's features depend on all of its frames, and enter at several places."""
+        return self.guider is not None and len(self.guider.outputs) > 1
 
     def padded(self, frames: int, total: int) -> Pose:
         """The first frames, and the last of them repeated."""
         if total == frames:
             return self
         order = [*range(frames), *[frames - 1] * (total - frames)]
-        features, pictures = (None if kept is None else take(kept, order) for kept in (self.features, self.pictures))
-        return replace(self, features=features, pictures=pictures, at_work=WeakValueDictionary())
+        return replace(self, kept=take(self.kept, order), at_work=WeakValueDictionary())
 
-    def ready(self, device: torch.device, keep: bool, attention: Attention) -> Tensor | WindowPictures:
-        """For sampling on a device. keep: whether the same windows come again in every step."""
-        if self.pictures is None or self.guider is None:
-            assert self.features is not None
-            return self.features
+    def ready(self, device: torch.device, keep: bool, attention: Attention) -> PoseFrames | WindowPictures:
+        """For sampling on a device. A guider's weights go there with the rest of the conditioning, for each card its own. keep: whether the
+        same windows come again in every step."""
+        if self.guider is None:
+            return PoseFrames(self.kept)
+        if not self.by_window:
+            return PoseFrames(self.kept, guider_on(self.guider.patcher.model, device, self.guider.dtype))
         found = self.at_work.get(device)
         if found is None or found.keep is not keep:
-            guider = guider_on(self.guider.patcher.model, device, self.guider.dtype)
+            guider = multi_scale_on(self.guider.patcher.model, device, self.guider.dtype)
             # with stored statistics the range that those were gathered in
             values = (-1.0, 1.0) if self.stored_statistics else FAMILIES[self.family].picture_range
-            found = WindowPictures(self.pictures, guider, self.guider.dtype, values, self.stored_statistics, keep, attention)
+            found = WindowPictures(self.kept, guider, self.guider.dtype, values, self.stored_statistics, keep, attention)
             self.at_work[device] = found
         return found
 
-    def window_bytes(self, frames: int) -> int:
-        """What making a window's features takes on the GPU, the guider's weights included; 0 where they are ready."""
+    def window_bytes(self, frames: int, channels: int) -> int:
+        """What making a window's features takes on the GPU, beside the clip's conditioning; 0 where they are ready."""
         if self.guider is None:
             return 0
-        weights = sum(x.numel() for x in self.guider.patcher.model.state_dict().values()) * self.guider.dtype.itemsize
-        return weights + guider_bytes("multi-scale", self.width, self.height, frames, self.guider.dtype.itemsize)
+        itemsize = self.guider.dtype.itemsize
+        if self.by_window:
+            weights = sum(x.numel() for x in self.guider.patcher.model.state_dict().values()) * itemsize
+            return weights + guider_bytes("multi-scale", self.width, self.height, frames, itemsize)
+        first = self.guider.patcher.model.conv_in.out_channels
+        return pictures_step_bytes(self.width // 8, self.height // 8, frames, itemsize, first, channels)
 
 
 def keypoints_input(name: str, tooltip: str, optional: bool = False) -> io.MultiType.Input:
@@ -173,6 +174,7 @@ def check_images(images: Any, name: str) -> Tensor:
         channels = {1: "one channel (a mask or greyscale): convert it to RGB", 4: "an alpha channel: composite it over a background, "
                     "or take the RGB output of Load Image"}.get(images.shape[-1], f"{images.shape[-1]} channels: convert it to RGB")
         raise ValueError(f"{name}: the image has {channels}")
-    if not torch.isfinite(images).all():
+    # some frames at a time: the check takes as much again as what it looks at
+    if not all(torch.isfinite(part).all() for part in images.split(8)):
         raise ValueError(f"{name}: the image has values that are not finite (NaN or infinity); repair the node that made it")
     return images

@@ -83,19 +83,19 @@ def train_stage(config: Config, arguments: argparse.Namespace, until: float) -> 
             prepare(config, arguments, (arguments.stage,))
 
         def sample(networks: AnimateNetworks, step: int) -> None:
-            sheet(config, networks, arguments.folder, folder / f"sheet-{step:06d}.png", motion=arguments.stage == 2)
+            sheet(config, networks, arguments.folder, folder / f"sheet-{step:06d}.png", arguments.stage)
 
     run_stage(config, arguments.stage, accelerator, folder, encoded(arguments), sample=sample, begin=begin, until=until)
 
 
-def sheet(config: Config, networks: AnimateNetworks, work: Path, path: Path, *, motion: bool) -> None:
-    """Some held-out characters by the networks as they are."""
+def sheet(config: Config, networks: AnimateNetworks, work: Path, path: Path, stage: int) -> None:
+    """Some held-out characters by the networks as they are, in clips as long as the stage's."""
     files = evaluation.read_encoders(work)
     model = evaluation.Model(networks, *files)
     rows = []
-    for i, (reference, clip, _) in enumerate(held_out(6, 16 if motion else 4)):
+    for i, (reference, clip, _) in enumerate(held_out(6, config.stage(stage).frames)):
         poses = evaluation.to_unit(evaluation.picture_tensor(clip.poses))
-        rows.append((reference, clip, model.animate(reference, poses, steps=8, guidance=1.0, seed=i, motion=motion)))
+        rows.append((reference, clip, model.animate(reference, poses, steps=8, guidance=1.0, seed=i, motion=stage == 2)))
     evaluation.contact_sheet(rows).save(path)
     log.info("sheet: %s", path)
 

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from animate_core.guiders import GuidanceEncoder, MultiScaleGuider
-from animate_core.memory import guider_bytes, pose_bytes, reference_bytes, step_bytes
+from animate_core.memory import REFERENCE_NUMBERS, guider_bytes, pictures_step_bytes, pose_bytes, reference_bytes, step_bytes
+from animate_core.pose_guider import POSES_AT_ONCE, PoseFrames, PoseGuider
+from benchmarks.card import peak_of, pretended_card
 from benchmarks.memory import peak_of_pose, peak_of_reference, peak_of_step
 
 HALF = torch.float16
@@ -23,10 +25,29 @@ def test_a_steps_claim(width: int, height: int, frames: int, clips: int) -> None
     check(step_bytes(width // 8, height // 8, frames, clips, 2), peak_of_step(width, height, frames, clips, HALF).above)
 
 
-@pytest.mark.parametrize(("width", "height"), [(512, 512), (768, 1024)])
-def test_the_encoders_claims(width: int, height: int) -> None:
-    check(reference_bytes(width // 8, height // 8, 2), peak_of_reference(width, height, HALF).above)
-    check(pose_bytes(width, height, 8, 2), peak_of_pose(width, height, 8, HALF).above)
+@pytest.mark.parametrize("clips", [1, 2])
+def test_a_steps_claim_with_poses_kept_as_pictures(clips: int) -> None:
+    width, height, frames = 512, 768, 16
+    claim = max(step_bytes(width // 8, height // 8, frames, clips, 2), pictures_step_bytes(width // 8, height // 8, frames, 2, 16))
+    check(claim, peak_of_step(width, height, frames, clips, HALF, pictures=True).above)
+
+
+@pytest.mark.parametrize("frames", [1, 4, 48])
+def test_the_claim_for_making_a_windows_features(frames: int) -> None:
+    width, height, channels = 512, 768, 320
+    with pretended_card():
+        poses = PoseFrames(torch.empty(frames, height, width, 3, dtype=torch.uint8), PoseGuider(dtype=HALF, device="cuda"))
+        count = peak_of(poses.guider, lambda: lambda: poses.at(range(frames), torch.device("cuda"), HALF)).above  # type: ignore[arg-type]
+    # the conditioning is on the card meanwhile
+    conditioning = REFERENCE_NUMBERS * (width // 8) * (height // 8) * channels * HALF.itemsize
+    check(pictures_step_bytes(width // 8, height // 8, frames, HALF.itemsize, 16, channels) - conditioning, count)
+
+
+@pytest.mark.parametrize("dtype", [HALF, torch.float32])
+@pytest.mark.parametrize(("width", "height"), [(512, 512), (512, 768), (768, 1024)])
+def test_the_encoders_claims(width: int, height: int, dtype: torch.dtype) -> None:
+    check(reference_bytes(width // 8, height // 8, dtype.itemsize), peak_of_reference(width, height, dtype).above)
+    check(pose_bytes(width, height, POSES_AT_ONCE, dtype.itemsize), peak_of_pose(width, height, POSES_AT_ONCE, dtype).above)
 
 
 @pytest.mark.parametrize(("guider_class", "network"), [("guidance", GuidanceEncoder), ("multi-scale", MultiScaleGuider)])

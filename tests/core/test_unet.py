@@ -103,11 +103,9 @@ def test_frames_meet_only_in_the_motion_modules(denoiser: UNet) -> None:
     assert torch.equal(run(still, x, [clip])[:3], run(still, changed, [clip])[:3])
 
 
-@pytest.mark.parametrize(("height", "width"), [(8, 8), (13, 9), (98, 64), (10, 14), (1, 3)])
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (13, 9), (50, 32), (10, 14), (1, 3)])
 @pytest.mark.parametrize("frames", [1, 3])
 def test_any_latent_size(denoiser: UNet, height: int, width: int, frames: int) -> None:
-    if height == 98 and frames > 1:
-        frames = 2
     x = torch.randn(frames, 4, height, width)
     out = run(denoiser, x, [denoiser.condition(torch.randn(1, 1, 24))])
     assert out.shape == x.shape

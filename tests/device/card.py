@@ -7,6 +7,7 @@ Nothing is learned about speed or about the card's own kernels: the numbers are 
 
 from __future__ import annotations
 
+import functools
 import gc
 import sys
 from collections import Counter
@@ -19,7 +20,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 torch._C._ensureCUDADeviceGuardSet()  # a guard that does nothing, since there is no driver
 
@@ -30,6 +30,7 @@ UPLOAD, DOWNLOAD, SYNC = "upload", "download", "sync"
 # asked of a tensor on the card, each of these waits for it
 SYNC_OPS = {"_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "masked_select", "_unique2", "unique_dim"}
 SYNC_METHODS = {"__float__", "__int__", "__bool__", "__index__", "__contains__", "__format__", "item", "tolist"}
+PRODUCTS = {"mm", "addmm", "bmm", "baddbmm", "matmul", "linear", "convolution", "conv2d"}
 INDEX_OPS = {"index", "index_put", "index_put_", "_index_put_impl_"}
 
 
@@ -87,15 +88,19 @@ class Traffic:
                 counts[event.place] += count
         return counts
 
-    def of_ours(self, *kinds: str) -> Counter[str]:
-        """Counts by the pack's line that did it itself, without those that happen further inside, in the host or in a library."""
+    def of_ours(self, *kinds: str, most: float = float("inf")) -> Counter[str]:
+        """Counts by the pack's line that did it itself, without those that happen further inside, in the host or in a library.
+
+        most: bytes of a copy, on average; lines with larger ones are left out.
+        """
         counts: Counter[str] = Counter()
         for event, count in self.count.items():
-            if event.place == event.ours and (not kinds or event.kind in kinds):
+            if event.place == event.ours and (not kinds or event.kind in kinds) and self.size[event] <= most * count:
                 counts[event.ours] += count
         return counts
 
 
+@functools.lru_cache(None)
 def short(name: str, line: int) -> str:
     """`nodes/host.py:12` for the pack's files, and as much of the path for others'."""
     path = Path(name)
@@ -127,7 +132,7 @@ class CardTensor(Tensor):
     def __torch_dispatch__(cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None) -> Any:
         kwargs = dict(kwargs or {})
         op = func._schema.name.split("::")[-1]
-        tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+        tensors = tensors_in((args, kwargs))
         cards = [t for t in tensors if isinstance(t, CardTensor)]
         if op == "_has_compatible_shallow_copy_type":
             return False
@@ -141,7 +146,7 @@ class CardTensor(Tensor):
         if not (op == "_to_copy" or "like" in op or op.startswith("new_")):
             check_devices(op, args, tensors, cards)
         target = target or cards[0].device
-        out = func(*tree_map(numbers, args), **tree_map(numbers, kwargs))
+        out = func(*mapped(numbers, args), **mapped(numbers, kwargs)) if op not in PRODUCTS else product(func, args, kwargs)
         given = {id(t.inner): t for t in cards}
 
         def placed(value: Any) -> Any:
@@ -152,7 +157,35 @@ class CardTensor(Tensor):
                 return value
             return given[id(value)] if id(value) in given else CardTensor(value, target)
 
-        return tree_map(placed, out)
+        return mapped(placed, out)
+
+
+def product(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """A matrix product or a convolution as a card computes it: factors of 16 bits, sums of 32. The CPU's own of fp16 are slow besides."""
+    dtype = next(t.dtype for t in tensors_in(args))
+    if dtype not in (torch.float16, torch.bfloat16):
+        return func(*mapped(numbers, args), **mapped(numbers, kwargs))
+    exact = mapped(lambda value: value.inner.float() if isinstance(value, CardTensor) else value, args)
+    return func(*exact, **mapped(numbers, kwargs)).to(dtype)
+
+
+def mapped(function: Callable[[Any], Any], value: Any) -> Any:
+    """Every value in tuples, lists and dicts through a function. Much of a run's time is spent here, and torch's own is slower."""
+    kind = type(value)
+    if kind is tuple or kind is list:
+        return kind([mapped(function, part) for part in value])
+    if kind is dict:
+        return {key: mapped(function, part) for key, part in value.items()}
+    if isinstance(value, tuple):  # results by name
+        parts = [mapped(function, part) for part in value]
+        return kind(*parts) if hasattr(value, "_fields") else kind(parts)
+    return function(value)
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    found: list[Tensor] = []
+    mapped(lambda part: found.append(part) if isinstance(part, Tensor) else None, value)
+    return found
 
 
 def numbers(value: Any) -> Any:
@@ -188,10 +221,12 @@ class CardMode(TorchFunctionMode):
     """Makes new tensors on the card where a device of the card is asked for, and moves those that are sent there."""
 
     def __torch_function__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name == "__get__":  # a shape, a dtype, a device
+            return func(*args)
         kwargs = dict(kwargs or {})
         if func in MOVES:
             return moved(args[0], *MOVES[func](args[1:], kwargs))
-        name = getattr(func, "__name__", "")
         first = args[0] if args else None
         if isinstance(first, CardTensor):
             if name in ("numpy", "__array__"):
@@ -209,14 +244,14 @@ class CardMode(TorchFunctionMode):
             return None
         if func is Tensor.copy_ and any(isinstance(t, CardTensor) for t in args[:2]):
             return copy_into(args[0], args[1])  # here already, since the binding asks a device for its driver
-        if func in (Tensor.__getitem__, Tensor.__setitem__) and any(isinstance(t, CardTensor) for t in tree_leaves(args)):
+        if func in (Tensor.__getitem__, Tensor.__setitem__) and any(isinstance(t, CardTensor) for t in tensors_in(args)):
             return indexed(func, *args)
         device = kwargs.get("device")
         if func is torch.as_tensor and isinstance(first, Tensor):
             return first.to(device=device, dtype=kwargs.get("dtype"))
         if on_card(device):
-            made = func(*tree_map(numbers, args), **{**tree_map(numbers, kwargs), "device": "cpu"})
-            return tree_map(lambda t: CardTensor(t, whole_device(device)) if isinstance(t, Tensor) else t, made)
+            made = func(*mapped(numbers, args), **{**mapped(numbers, kwargs), "device": "cpu"})
+            return mapped(lambda t: CardTensor(t, whole_device(device)) if isinstance(t, Tensor) else t, made)
         return func(*args, **kwargs)
 
 
@@ -276,7 +311,7 @@ def moved(x: Tensor, device: torch.device | None, dtype: torch.dtype | None, cop
 def indexed(func: Any, x: Tensor, index: Any, value: Any = None) -> Any:
     """`x[index]`, or `x[index] = value`, where one of them is on the card. A list or tensor of numbers from elsewhere is uploaded."""
     if not isinstance(x, CardTensor):
-        if any(isinstance(t, CardTensor) for t in tree_leaves(index)):
+        if any(isinstance(t, CardTensor) for t in tensors_in(index)):
             raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor (cpu)")
         CardTensor.traffic.note(DOWNLOAD, value.nbytes)
         x[index] = numbers(value)
@@ -287,7 +322,7 @@ def indexed(func: Any, x: Tensor, index: Any, value: Any = None) -> Any:
         if isinstance(part, Tensor) and part.dtype in (torch.bool, torch.uint8) and part.ndim:
             CardTensor.traffic.note(SYNC)
     with torch._C.DisableTorchFunction():
-        place = index if isinstance(index, list) else tree_map(numbers, index)
+        place = index if isinstance(index, list) else mapped(numbers, index)
         if func is Tensor.__getitem__:
             return CardTensor(x.inner[place], x.device)
         if isinstance(value, Tensor) and value.ndim and not isinstance(value, CardTensor):

@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from tests.device.networks import write_base
 from tests.host.host_server import host_path
 
 SCRIPT = Path(__file__).parent / "scenarios.py"
-LIMIT = 600  # seconds
+CONFIGURATIONS = ("cuda", "dynamic", "cpu", "mps")  # the longest first
+MANY = 30  # tests
+LIMIT = 1800  # seconds; a busy machine takes several times its own
 
 
 @dataclass(frozen=True)
@@ -56,20 +59,27 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def run(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The results of a configuration by its name; its process runs at the first call."""
-    known: dict[str, Results] = {}
+def run(base: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Run]:
+    """The results of a configuration by its name; its process runs at the first call, or, if many tests ask, those of all at once."""
     out = tmp_path_factory.mktemp("device-results")
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH" and not key.startswith("PYTEST_")}
+    environment["OMP_NUM_THREADS"] = "1"
+    many = sum(item.path.parent == SCRIPT.parent for item in request.session.items) > MANY
+    host_path()
 
-    def results(configuration: str) -> Results:
-        if configuration not in known:
-            host_path()
-            environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH" and not key.startswith("PYTEST_")}
-            command = [sys.executable, str(SCRIPT), configuration, str(base), str(out / configuration)]
-            ended = subprocess.run(command, env={**environment, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=LIMIT)
-            assert ended.returncode == 0, f"{configuration}: exit code {ended.returncode}\n{ended.stderr[-4000:]}"
-            about = json.loads((out / f"{configuration}.json").read_text(encoding="utf-8"))
-            known[configuration] = Results(about, load_file(out / f"{configuration}.safetensors"))
-        return known[configuration]
+    def start(configuration: str) -> Results:
+        command = [sys.executable, str(SCRIPT), configuration, str(base), str(out / configuration)]
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT)
+        assert ended.returncode == 0, f"{configuration}: exit code {ended.returncode}\n{ended.stderr[-4000:]}"
+        about = json.loads((out / f"{configuration}.json").read_text(encoding="utf-8"))
+        return Results(about, load_file(out / f"{configuration}.safetensors"))
 
-    return results
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        running = {configuration: pool.submit(start, configuration) for configuration in CONFIGURATIONS if many}
+
+        def results(configuration: str) -> Results:
+            if configuration not in running:
+                running[configuration] = pool.submit(start, configuration)
+            return running[configuration].result()
+
+        yield results

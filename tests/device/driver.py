@@ -28,7 +28,7 @@ class Driver:
         self.kind = kind
         self.total = total
         self.free = 8 * GIB
-        self.current = 0
+        self.threads = threading.local()
 
     @contextlib.contextmanager
     def little_memory(self, free: int) -> Iterator[None]:
@@ -61,8 +61,9 @@ class Driver:
         told: dict[str, Any] = {
             "is_available": lambda: True,
             "device_count": lambda: 2,
-            "current_device": lambda: self.current,
-            "set_device": lambda device: setattr(self, "current", whole_device(device).index),
+            # each thread has its own
+            "current_device": lambda: getattr(self.threads, "current", 0),
+            "set_device": lambda device: setattr(self.threads, "current", whole_device(device).index),
             "get_device_properties": lambda device=None: properties,
             "get_device_name": lambda device=None: properties.name,
             "get_device_capability": lambda device=None: (properties.major, properties.minor),

@@ -2,17 +2,21 @@
 
 An outcome is what must happen: "equal" to the run without the node; "changes" the result; "near" it with fewer rows computed; "fewer"
 rows computed, at a price that is the node's own; "equals:NODE", the result of another one; "warns:TEXT", which changes nothing and
-says so once in the log; "refused:TEXT", a ValueError with TEXT in its message. Two joined by "|": either.
+says so once in the log; "refused:TEXT", a ValueError with TEXT in its message.
+
+`python -m tests.device.outcomes` writes the table into docs/host_nodes.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 CHANGES, EQUAL, NEAR, FEWER, ABSENT = "changes", "equal", "near", "fewer", "-"
 BOTH = ("one", "several")
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "host_nodes.md"
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,6 @@ class Node:
                     yield path, windows, outcome
 
 
-def served_or_refused(name: str) -> str:
-    """Blocks are changed, or the node is refused by its name or its patch's: both are open ways."""
-    return f"{CHANGES}|refused:{name}"
-
-
 # A class_type in small letters is no node but a function of scenarios_patches.py: no single node sets these.
 
 NODES = (
@@ -59,32 +58,30 @@ NODES = (
     Node("Epsilon Scaling", "Epsilon Scaling", (1.05,), CHANGES, CHANGES),
     Node("FreSca", "FreSca", (1.0, 1.25, 2), CHANGES, CHANGES),
     Node("Perturbed-Attention Guidance", "PerturbedAttentionGuidance", (3.0,), CHANGES, CHANGES),
-    Node("Self-Attention Guidance", "SelfAttentionGuidance", (0.5, 2.0), "refused:Self-Attention Guidance",
-         "refused:Self-Attention Guidance", windows=("several",), note="works on one window"),
+    Node("Self-Attention Guidance", "SelfAttentionGuidance", (0.5, 2.0), CHANGES, CHANGES,
+         several=("refused:Self-Attention Guidance", "refused:Self-Attention Guidance"), windows=("several",)),
     # answers kept from an earlier step
     Node("EasyCache", "EasyCache", (1.0, 0.3, 0.95, False), NEAR, NEAR),
     Node("LazyCache", "LazyCache", (1.0, 0.3, 0.95, False), FEWER, FEWER),
     # the blocks
-    Node("FreeU", "FreeU", (1.1, 1.2, 0.9, 0.2), served_or_refused("FreeU"), served_or_refused("FreeU")),
-    Node("FreeU_V2", "FreeU_V2", (1.3, 1.4, 0.9, 0.2), served_or_refused("FreeU"), served_or_refused("FreeU")),
-    Node("HyperTile", "HyperTile", (32, 2, 0, False), served_or_refused("HyperTile"), served_or_refused("HyperTile")),
-    Node("Tome Patch Model", "TomePatchModel", (0.5,), served_or_refused("Tome"), served_or_refused("Tome")),
-    Node("PatchModelAddDownscale", "PatchModelAddDownscale", (3, 2.0, 0.0, 0.5, True, "bicubic", "bicubic"),
-         served_or_refused("PatchModelAddDownscale"), served_or_refused("PatchModelAddDownscale")),
-    Node("Normalized Attention Guidance", "NAGuidance", (5.0, 0.5, 1.5), served_or_refused("Normalized Attention Guidance"),
-         served_or_refused("Normalized Attention Guidance")),
+    Node("FreeU", "FreeU", (1.1, 1.2, 0.9, 0.2), CHANGES, CHANGES),
+    Node("FreeU_V2", "FreeU_V2", (1.3, 1.4, 0.9, 0.2), CHANGES, CHANGES),
+    Node("HyperTile", "HyperTile", (32, 2, 0, False), CHANGES, CHANGES),
+    Node("Tome Patch Model", "TomePatchModel", (0.5,), CHANGES, CHANGES),
+    Node("PatchModelAddDownscale", "PatchModelAddDownscale", (3, 2.0, 0.0, 0.5, True, "bicubic", "bicubic"), CHANGES, CHANGES),
+    Node("Normalized Attention Guidance", "NAGuidance", (5.0, 0.5, 1.5), CHANGES, CHANGES),
     Node("SkipLayerGuidanceDiT", "SkipLayerGuidanceDiT", (3.0, 0.01, 0.8, "7, 8", "7, 8", 0.0), "warns:dit", "warns:dit",
          note="for transformers (DiT), whose blocks this UNet does not have"),
     Node("GLIGEN (middle_patch)", "middle_patch", (), "warns:middle_patch", "warns:middle_patch"),
-    Node("IPAdapter-like (attn2 replaced)", "attn2_replace", (), "changes|warns:attn2", "changes|warns:attn2"),
+    Node("IPAdapter-like (attn2 replaced)", "attn2_replace", (), CHANGES, CHANGES),
     # the noise schedule
-    Node("ModelSamplingDiscrete eps", "ModelSamplingDiscrete", ("eps", False), CHANGES, "refused:model_sampling|refused:ModelSampling"),
+    Node("ModelSamplingDiscrete eps", "ModelSamplingDiscrete", ("eps", False), CHANGES, "refused:ModelSampling",
+         note="for weights that predict noise; the published ones predict v"),
     Node("ModelSamplingDiscrete v, zsnr", "ModelSamplingDiscrete", ("v_prediction", True), EQUAL, EQUAL),
-    Node("ModelSamplingDiscrete lcm", "ModelSamplingDiscrete", ("lcm", False), "changes|refused:ModelSampling",
-         "refused:model_sampling|refused:ModelSampling"),
-    Node("ModelSamplingSD3", "ModelSamplingSD3", (3.0,), "changes|refused:ModelSampling", "refused:model_sampling|refused:ModelSampling"),
-    Node("ModelSamplingContinuousEDM", "ModelSamplingContinuousEDM", ("v_prediction", 120.0, 0.002), "changes|refused:ModelSampling",
-         "refused:model_sampling|refused:ModelSampling"),
+    Node("ModelSamplingDiscrete lcm", "ModelSamplingDiscrete", ("lcm", False), "refused:ModelSampling", "refused:ModelSampling",
+         note="it has 50 noise levels, and the published timesteps are others"),
+    Node("ModelSamplingSD3", "ModelSamplingSD3", (3.0,), CHANGES, "refused:ModelSampling"),
+    Node("ModelSamplingContinuousEDM", "ModelSamplingContinuousEDM", ("v_prediction", 120.0, 0.002), CHANGES, "refused:ModelSampling"),
     # the weights
     Node("UNetSelfAttentionMultiply", "UNetSelfAttentionMultiply", (1.0, 1.0, 1.2, 1.0), CHANGES, CHANGES),
     Node("UNetCrossAttentionMultiply", "UNetCrossAttentionMultiply", (1.0, 1.0, 1.2, 1.0), CHANGES, CHANGES),
@@ -99,7 +96,7 @@ NODES = (
     Node("TorchCompileModel", "TorchCompileModel", ("eager",), EQUAL, EQUAL, windows=("several",)),
     Node("Context Windows", "ContextWindowsManual", (4, 2, "standard_uniform", 1, False, "pyramid", 0, False), CHANGES,
          "refused:Context Windows"),
-    Node("a model function wrapper", "function_wrapper", (), CHANGES, "changes|refused:wrapper"),
+    Node("a model function wrapper", "function_wrapper", (), CHANGES, CHANGES),
     Node("ControlNet", "control", (), "refused:ControlNet", ABSENT),
 )
 
@@ -110,10 +107,9 @@ def markdown() -> str:
              ABSENT: "not possible"}
 
     def said(outcome: str) -> str:
-        first = outcome.split("|")[0]
-        kind, _, text = first.partition(":")
+        kind, _, text = outcome.partition(":")
         spoken = {"warns": "no effect, said in the log", "refused": "refused by name", "equals": f"as {text}"}
-        return spoken[kind] if kind in spoken else words[first]
+        return spoken[kind] if kind in spoken else words[outcome]
 
     lines = ["| node | KSampler with Animate Conditioning | Multi-Frame Sampler |", "|---|---|---|"]
     for node in NODES:
@@ -122,3 +118,12 @@ def markdown() -> str:
             cells.append(said(one) if one == many else f"{said(one)}; with several windows: {said(many)}")
         lines.append(f"| {node.label}{f' ({node.note})' if node.note else ''} | {cells[0]} | {cells[1]} |")
     return "\n".join(lines) + "\n"
+
+
+def with_table(page: str) -> str:
+    """The page with this table at its end."""
+    return page.partition("| node |")[0] + markdown()
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -104,6 +104,9 @@ class PretendedHost:
         self.args = comfy.cli_args.args
         with self.mode:
             asyncio.run(self.load_nodes())
+        # nothing of it is on the card: the search for what is left there need not look at it again
+        gc.collect()
+        gc.freeze()
         self.pack = {name: self.module(name) for name in ("host", "host_model", "host_sampler", "sampling", "sockets", "loaders")}
 
     async def load_nodes(self) -> None:
@@ -139,7 +142,7 @@ class PretendedHost:
 
     def exact(self) -> contextlib.AbstractContextManager[None]:
         """Inside, networks are loaded in fp32, so that a card and a CPU give the same numbers."""
-        return self.flags(force_fp32=True, fp32_vae=True)
+        return self.flags(fp32_unet=True, fp32_vae=True, fp32_text_enc=True)
 
     def forget(self) -> None:
         """Takes every model off the card."""
@@ -207,18 +210,23 @@ class PretendedHost:
         return self.pack["host_model"].load_motion_unet(str(folder / "denoising_unet.safetensors"),
                                                         str(folder / "motion_module.safetensors"), "auto", weight_dtype, **options)
 
-    def encoded(self, width: int = SIZE, height: int = SIZE, frames: int = FRAMES, files: str = "small") -> tuple[Any, Any]:
-        """Reference and pose of the test picture and clip, through the pack's own encoders."""
+    def encoded(self, width: int = SIZE, height: int = SIZE, frames: int = FRAMES, files: str = "small",
+                keep: str = "features") -> tuple[Any, Any]:
+        """Reference and pose of the test picture and clip, through the pack's own encoders. keep: what Encode Pose keeps."""
         size = {"width": width, "height": height}
-        graph = graphs.load("basic", reference=size, pose=size, poses={"length": frames},
+        graph = graphs.load("basic", reference=size, pose={**size, "keep": keep}, poses={"length": frames},
                             reference_net={"file": f"{files}/reference_unet.safetensors"},
                             pose_guider={"file": f"{files}/pose_guider.safetensors"})
-        for node in ("sampler", "decode", "save", "frames", "model"):
+        return self.made_by(graph, "reference", "pose", without=("sampler", "decode", "save", "frames", "model"))
+
+    def made_by(self, graph: Graph, *nodes: str, without: Sequence[str]) -> tuple[Any, ...]:
+        """First outputs of some nodes of a graph, which runs without others."""
+        for node in without:
             del graph[node]
-        for name in ("reference", "pose"):
+        for name in nodes:
             graphs.add(graph, f"keep_{name}", "PreviewAny", source=[name, 0])
         outputs = self.run_graph(graph)
-        return outputs["reference"][0], outputs["pose"][0]
+        return tuple(outputs[name][0] for name in nodes)
 
     def windows(self, length: int, overlap: int = 2, **options: Any) -> Any:
         return self.node("MarionetteWindows", length, overlap, **options)

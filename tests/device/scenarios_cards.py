@@ -16,6 +16,7 @@ from tests.device.scenarios_graphs import small_graph
 
 CARDS = ("cuda", "dynamic")
 FLAGS = ("fp8_e4m3fn_unet", "fp8_e5m2_unet", "bf16_unet", "fp16_unet", "fp32_unet", "force_fp16")
+LIST_BYTES = 4096
 LOOP_KINDS = {"waits": (SYNC, DOWNLOAD), "uploads": (UPLOAD,)}
 
 
@@ -110,20 +111,21 @@ scenario("lora/attn2 alone", "cuda", "dynamic")(partial(lora, ends=("attn2.to_v.
 
 
 def in_the_loop(bench: Bench, path: str) -> dict[str, Any]:
-    """Waits and uploads that the pack's own lines cause in one step: between runs of 3 and of 7 steps."""
+    """Waits and uploads that the pack's own lines cause in one step: between runs of 2 and of 4 steps."""
     windows = bench.several()
     sample = getattr(bench, path)
-    sample(windows=windows, steps=2)  # so that loading is over
+    sample(windows=windows, steps=1)  # so that loading is over
     counts = []
-    for steps in (3, 7):
+    for steps in (2, 4):
         with counted() as traffic:
             sample(windows=windows, steps=steps)
-        counts.append({name: traffic.of_ours(*kinds) for name, kinds in LOOP_KINDS.items()})
+        # a window's poses are larger than any list
+        counts.append({name: traffic.of_ours(*kinds, most=LIST_BYTES) for name, kinds in LOOP_KINDS.items()})
     few, many = counts
     lines = {name: Counter(many[name]) for name in LOOP_KINDS}
     for name in LOOP_KINDS:
         lines[name].subtract(few[name])
-    by_line = {name: {line: count / 4 for line, count in lines[name].items() if count} for name in LOOP_KINDS}
+    by_line = {name: {line: count / 2 for line, count in lines[name].items() if count} for name in LOOP_KINDS}
     return {"windows": len(windows.at(0, bench.frames)), **by_line, "per_step": {name: sum(by_line[name].values()) for name in LOOP_KINDS}}
 
 
@@ -134,7 +136,7 @@ for _path in ("multi_frame", "k_sample"):
 def two_cards(bench: Bench, path: str) -> dict[str, Any]:
     """MultiGPU CFG Split over two cards, against one."""
     bench.host.forget()
-    one = getattr(bench, path)(windows=bench.several())
+    one = getattr(bench, path)(windows=bench.several(), steps=2)
     split = bench.host.node("MultiGPU_WorkUnits", bench.model, 2)
     devices: Counter[str] = Counter()
 
@@ -144,7 +146,7 @@ def two_cards(bench: Bench, path: str) -> dict[str, Any]:
 
     handle = torch.nn.modules.module.register_module_forward_pre_hook(note)
     try:
-        samples = getattr(bench, path)(split, windows=bench.several())
+        samples = getattr(bench, path)(split, windows=bench.several(), steps=2)
     finally:
         handle.remove()
     return {**told(samples), "one card": distance(samples, one), "devices": dict(devices)}

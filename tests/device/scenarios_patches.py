@@ -100,14 +100,53 @@ def hooked(bench: Bench, node: Node, files: str = "small_fp32", weight_dtype: st
         for half in ("positive", "negative"):
             setattr(about, half, comfy.hooks.set_hooks_for_conditioning([[t, dict(d)] for t, d in getattr(about, half)], group))
         try:
-            samples, wanted = bench.host.k_sample(about, steps=bench.steps), bench.k_sample(direct, windows)
-            before = bench.k_sample(base, windows)
+            samples, wanted = bench.host.k_sample(about, steps=2), bench.k_sample(direct, windows, steps=2)
+            before = bench.k_sample(base, windows, steps=2)
         except Exception as error:
             results[f"k_sampler/{name}"] = {**failure(error), "log": []}
             continue
         results[f"k_sampler/{name}"] = {"distance": distance(samples, before), "from other": distance(samples, wanted),
                                         "finite": bool(torch.isfinite(samples).all()), "rows": None, "log": []}
     return results
+
+
+@scenario("guidance/Self-Attention Guidance in one window", "cpu")
+def self_attention_guidance(bench: Bench) -> dict[str, Any]:
+    """It blurs by the attention of the middle block, which of the other scenarios' pictures is a single token."""
+    reference, pose = bench.host.encoded(128, 128, 2)
+    guided = bench.host.node("SelfAttentionGuidance", bench.exact_model, 0.5, 2.0)
+    distances = {}
+    for path in ("k_sampler", "multi_frame"):
+        samples = [bench.host.k_sample(bench.host.conditioning(model, reference, pose), steps=1) if path == "k_sampler"
+                   else bench.host.multi_frame(model, reference, pose, steps=1) for model in (guided, bench.exact_model)]
+        distances[path] = distance(*samples)
+    return distances
+
+
+@scenario("hooks/schedule", "cpu")
+def scheduled_hook(bench: Bench) -> dict[str, Any]:
+    """A LoRA hook whose strength changes over the steps: on throughout, off throughout, and on from the middle."""
+    import comfy.hooks
+    import comfy.sd
+
+    base = bench.exact_model
+    weights = lora_weights(base.model.diffusion_model, ENDS["hooks"])
+    direct, _ = comfy.sd.load_lora_for_models(base, None, weights, 1.0, 1.0)
+
+    def run(*strengths: tuple[float, float]) -> Tensor:
+        group = comfy.hooks.create_hook_lora(lora=weights, strength_model=1.0, strength_clip=1.0)
+        frames = comfy.hooks.HookKeyframeGroup()
+        for start, strength in strengths:
+            frames.add(comfy.hooks.HookKeyframe(strength=strength, start_percent=start))
+        group.set_keyframes_on_hooks(frames)
+        about = bench.conditioning(base, bench.several())
+        for half in ("positive", "negative"):
+            setattr(about, half, comfy.hooks.set_hooks_for_conditioning([[t, dict(d)] for t, d in getattr(about, half)], group))
+        return bench.host.k_sample(about, steps=bench.steps)
+
+    on, off, later = run((0.0, 1.0)), run((0.0, 0.0)), run((0.0, 0.0), (0.5, 1.0))
+    return {"on": distance(on, bench.k_sample(direct, bench.several())), "off": distance(off, bench.k_sample(base, bench.several())),
+            "later from on": distance(later, on), "later from off": distance(later, off)}
 
 
 def controlled(bench: Bench, node: Node) -> dict[str, Any]:
@@ -135,8 +174,7 @@ for _node in NODES:
     _function = {"hooks": hooked, "hooks_attn2": hooked, "control": controlled}.get(_node.class_type, tried)
     scenario(f"node/{_node.label}", "cpu")(partial(_function, node=_node))
     if _node.class_type in ENDS:
-        scenario(f"hooks/{_node.label}", "dynamic")(partial(hooked, node=_node))
-        scenario(f"hooks/{_node.label}/auto", "dynamic")(partial(hooked, node=_node, weight_dtype="auto"))
+        scenario(f"hooks/{_node.label}", "dynamic")(partial(hooked, node=_node, weight_dtype="auto"))
 
 
 def loaded_for_compiling(bench: Bench, path: str) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def test_a_dtype_by_the_command_line(run: Run, configuration: str, flag: str) ->
 def test_a_lora_on_the_card_and_off_it(run: Run, configuration: str, kind: str) -> None:
     result = run(configuration).of(f"lora/{kind}")
     assert result["finite"] and result["left"] == 0 and result["changes"] > 0.1
-    assert result["offloaded"] < 1e-3
+    assert result["offloaded"] < 1e-2  # the host adds LoRAs in fp16 on such a card, at two places
     assert result["multi_frame"] < 0.1  # the two paths round the noise schedule differently
 
 

@@ -7,9 +7,8 @@ import pytest
 from tests.device.conftest import Run
 
 
-@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-def test_the_unet_is_one_graph_for_all_windows(run: Run, backend: str) -> None:
-    result = run("cpu").of(f"compile/{backend}")
+def test_the_unet_is_one_graph_for_all_windows(run: Run) -> None:
+    result = run("cpu").of("compile/aot_eager")
     assert result["windows"] > 1
     assert (result["graphs"], result["breaks"]) == (1, 0)
     assert result["distance"] < 1e-3

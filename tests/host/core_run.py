@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from animate_core.accelerate import Acceleration
 from animate_core.checkpoints import prepare_denoiser, prepare_pose_guider, prepare_reference_net, read_state_dict
 from animate_core.clip_vision import image_tokens, load_clip_vision
 from animate_core.families import family_preset
@@ -81,7 +82,7 @@ def sample_family(models: Path, family: str, picture: Path, reference_latent: Te
 
 @torch.inference_mode()
 def sample(models: Path, picture: Path, reference_latent: Tensor, poses: Sequence[Image.Image], width: int, height: int, *,
-           seed: int, steps: int, cfg: float) -> Tensor:
+           seed: int, steps: int, cfg: float, windows: Windows | None = None, acceleration: Acceleration | None = None) -> Tensor:
     """Latents `[F, 4, h, w]`, unscaled as the host passes them about. reference_latent: the host VAE's, unscaled too."""
     folder = models / "animate_anyone" / "small"
     path = str(folder / "reference_unet.safetensors")
@@ -102,6 +103,7 @@ def sample(models: Path, picture: Path, reference_latent: Tensor, poses: Sequenc
     pose = guider(torch.cat([pose_input(frame, width, height, "crop") for frame in poses]))
     preset = family_preset("Moore")
     predict = unet_predictor(unet, unet.condition(token, features), unet.condition(torch.zeros_like(token)) if cfg > 1 else None, pose,
-                             Windows(preset.window_length, preset.window_overlap))
+                             windows or Windows(preset.window_length, preset.window_overlap),
+                             plans=[acceleration.at(step, steps) for step in range(steps)] if acceleration else ())
     noise = draw_noise(seed, len(poses), height // 8, width // 8)
     return sample_clip(predict, noise, preset, steps=steps, guidance=cfg, seed=seed) / SCALE

@@ -15,6 +15,8 @@ from tests.host.host_server import HostServer
 
 LIMIT = 12 * 10**9
 FRAMES, WIDTH, HEIGHT = 8, 256, 192
+PICKLED = ("denoising_unet", "motion_module")  # the largest, written as .pth as well
+MOST_TO_LOAD = 1.3
 
 
 @pytest.fixture
@@ -29,7 +31,11 @@ def full_host(stock: Path, tmp_path: Path) -> Iterator[HostServer]:
               "motion_module": motion, "pose_guider": networks.pose_shapes(networks.FULL_POSE_CHANNELS, networks.FULL_CHANNELS[0])}
     try:
         for module, shapes in wanted.items():
-            save_file(networks.random_fp16(shapes), folder / f"{module}.safetensors")
+            weights = networks.random_fp16(shapes)
+            save_file(weights, folder / f"{module}.safetensors")
+            if module in PICKLED:
+                torch.save(weights, folder / f"{module}.pth")
+        del weights
         clip = tmp_path / "models" / "clip_vision" / "full_clip"
         networks.write_clip_vision(clip, projection=networks.FULL_TOKEN, hidden=1024, layers=24, heads=16, patch=14)
         with HostServer(tmp_path, environment={"OMP_NUM_THREADS": ""}) as server:
@@ -38,7 +44,23 @@ def full_host(stock: Path, tmp_path: Path) -> Iterator[HostServer]:
         shutil.rmtree(tmp_path / "models", ignore_errors=True)
 
 
+def loading(host: HostServer, kind: str) -> float:
+    """Peak memory of loading the motion UNet above that of the idle host, by the size of its files."""
+    files = [f"full/{module}.{kind}" for module in PICKLED]
+    graph = graphs.add({}, "model", "MarionetteLoadMotionUNet", denoiser=files[0], motion=files[1], family="auto", weight_dtype="auto")
+    graphs.add(graph, "shown", "PreviewAny", source=["model", 0])
+    idle = host.memory()
+    host.reset_peak_memory()
+    assert host.run(graph, timeout=300).status == "success"
+    peak = host.peak_memory() - idle
+    host.free()
+    return peak / sum((host.models / "animate_anyone" / file).stat().st_size for file in files)
+
+
 def test_the_full_size_fits_into_12_gb(full_host: HostServer, measured: Callable[[str], None]) -> None:
+    taken = {kind: loading(full_host, kind) for kind in ("safetensors", "pth")}
+    measured(f"loading fp16 files: peak by their size {', '.join(f'{share:.2f} ({kind})' for kind, share in taken.items())}")
+    assert max(taken.values()) < MOST_TO_LOAD
     size = {"width": WIDTH, "height": HEIGHT}
     graph = graphs.load("basic", reference=size, pose=size, poses={"length": FRAMES}, trimmed={"duration": 0.3}, sampler={"steps": 2},
                         reference_net={"file": "full/reference_unet.safetensors"}, pose_guider={"file": "full/pose_guider.safetensors"},

@@ -13,6 +13,7 @@ from tests.host.conftest import TOOLS
 from tests.host.host_server import HostServer
 
 MB = 2**20
+LATENTS = 8  # as many of a clip's latents live at once, of the loop, the solver and the file
 
 
 @pytest.mark.parametrize("name", ["long", "ksampler"])
@@ -83,3 +84,25 @@ def test_a_long_clip_needs_no_more_memory(lean_host: HostServer, name: str, meas
     assert peaks[100] < 1.1 * peaks[24]
     # The host's own size hides much; what a run adds to it may grow by the inputs and outputs of 76 more frames alone.
     assert peaks[100] - idle < 1.1 * (peaks[24] - idle) + 20 * MB
+
+
+def test_a_thousand_frames_need_the_memory_of_48(lean_host: HostServer, measured: Callable[[str], None]) -> None:
+    """Poses kept as pictures: what grows is the frames themselves, that is the pictures that come in, those that are kept, and latents."""
+    side = 64
+    size = {"width": side, "height": side}
+    graph = graphs.load("basic", reference=size, pose={**size, "images": ["many", 0], "keep": "pictures"}, sampler={"steps": 1, "cfg": 1.0})
+    del graph["decode"], graph["frames"]
+    graphs.add(graph, "many", "TestImage", kind="ramp", width=side, height=side, frames=24)
+    graphs.add_windows(graph, length=24, overlap=2)
+    graphs.change(graph, sampler={"windows": ["windows", 0]})
+    assert lean_host.run(graph).latent().shape[0] == 24  # the first run also loads code
+    idle = lean_host.memory()
+    rest = {}
+    for frames in (48, 1000):
+        graphs.change(graph, many={"frames": frames})
+        lean_host.reset_peak_memory()
+        assert lean_host.run(graph, timeout=240).latent().shape[0] == frames
+        of_frames = frames * (side * side * 3 * (4 + 1) + LATENTS * 4 * 4 * (side // 8) ** 2)
+        rest[frames] = lean_host.peak_memory() - idle - of_frames
+    measured(f"peak memory less the idle host and the frames: 48 frames {rest[48] / MB:.1f} MB, 1000 frames {rest[1000] / MB:.1f} MB")
+    assert rest[1000] < 1.1 * rest[48]
