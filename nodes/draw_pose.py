@@ -62,8 +62,7 @@ class DrawPose(io.ComfyNode):
                                tooltip="Moore: body, hands and face, RGB. MusePose: no face, limbs thicker the longer they are, red and "
                                        "blue exchanged. OpenPose: body and hands, RGB, one person on top of the other, for ControlNets. "
                                        "A model takes the style that it was trained on. AniPortrait, and Moore face with its mouth: the "
-                                       "face "
-                                       "alone, for these models; the settings of parts and sticks have no effect."),
+                                       "face alone, for these models; the settings of parts and sticks have no effect."),
                 io.Int.Input("width", default=0, min=0, max=LARGEST_SIDE, step=8,
                              tooltip="Width of the pictures in pixels. 0: the canvas's, or by its proportion if a height is given."),
                 io.Int.Input("height", default=0, min=0, max=LARGEST_SIDE, step=8,

@@ -66,8 +66,7 @@ def semantic_mask(mask: Any, images: Tensor) -> Tensor:
     mask = mask if mask.ndim == 3 else mask.unsqueeze(0)
     if mask.shape[1:] != images.shape[1:3]:
         raise ValueError(f"semantic_mask: it is {mask.shape[2]}x{mask.shape[1]} and semantic_map {images.shape[2]}x{images.shape[1]} "
-                         "pixels; "
-                         "they must be of one size")
+                         "pixels; they must be of one size")
     if len(mask) not in (1, len(images)):
         raise ValueError(f"semantic_mask: it has {len(mask)} frames and semantic_map {len(images)}; give one, or one for each")
     return mask.expand(len(images), -1, -1)
@@ -78,18 +77,15 @@ class EncodeGuidance(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         what = {"depth": "Depth of the body's surface, grey.", "normal": "Normals of the body's surface, as colours.",
                 "semantic_map": "Parts of the body, a colour each.", "dwpose": "DWPose skeletons in RGB colours with face and hands, such "
-                                                                               "as "
-                                                                               "Draw Pose makes in Moore's style."}
+                                                                               "as Draw Pose makes in Moore's style."}
         return io.Schema(
             node_id="MarionetteEncodeGuidance", display_name="Encode Guidance", category=CATEGORY,
             description="Turns up to four kinds of pictures of a driving body into guidance for Champ's motion UNet, frame by frame. Any "
-                        "may "
-                        "be missing; what is there has one picture for each frame.",
+                        "may be missing; what is there has one picture for each frame.",
             search_aliases=["champ", "depth", "normal map", "semantic map", "smpl", "guidance encoder", "dwpose"],
             inputs=[
                 PoseGuiderSocket.Input("pose_guider", tooltip="Champ's guidance encoders, from Load Animate Anyone, or from Load Pose "
-                                                              "Guider, "
-                                                              "one for each kind of picture that is given."),
+                                                              "Guider, one for each kind of picture that is given."),
                 *size_inputs(),
                 fit_input("the guidance"),
                 *(io.Image.Input(kind, optional=True, tooltip=f"{what[kind]} A frame each, on black.") for kind in GUIDANCE_TYPES),

@@ -80,8 +80,7 @@ def check_guider(guider: PoseGuider, preset: FamilyPreset | None) -> None:
         what = f"is {guider.family}'s" if guider.family else "is a body model's"
         wanted = " and ".join(family_preset(name).guiders)
         raise ValueError(f"pose_guider: {guider.source} {what}, and the family is {name}, which needs {wanted}; load the guiders that "
-                         "belong "
-                         "to the MODEL")
+                         "belong to the MODEL")
 
 
 def told_of(lacking: list[int], frames: int, name: str) -> None:
@@ -108,8 +107,7 @@ def face_sources(images: Any, mouth_images: Any, pose_keypoint: Any, width: int,
         return {name: partial(face_pictures, clip, part, width, height, fit) for part, name in enumerate(names)}, len(clip)
     if mouth_images is None:
         raise ValueError("mouth_images: face reenactment is guided by two pictures a frame, of the face's points and of the mouth's; "
-                         "connect "
-                         "both, or give pose_keypoint")
+                         "connect both, or give pose_keypoint")
     both = [check_images(images, "images"), check_images(mouth_images, "mouth_images")]
     if len(both[0]) != len(both[1]):
         raise ValueError(f"mouth_images: {len(both[1])} frames, and images has {len(both[0])}; give one for each")
@@ -186,16 +184,13 @@ class EncodePose(io.ComfyNode):
                                        "guider's, else Moore's."),
                 io.Image.Input("mouth_images", optional=True,
                                tooltip="For Moore's face reenactment with images: the pictures of the mouth's points, where images are "
-                                       "those "
-                                       "of the face's. From pose_keypoint both are drawn."),
+                                       "those of the face's. From pose_keypoint both are drawn."),
                 FaceLandmarksSocket.Input("face_landmarks", optional=True,
                                           tooltip="For AniPortrait, instead of images: MediaPipe's mesh, from ComfyUI's Detect Face "
-                                                  "Landmarks "
-                                                  "(MediaPipe)."),
+                                                  "Landmarks (MediaPipe)."),
                 io.Combo.Input("statistics", options=[BATCH, STORED], default=BATCH, optional=True, advanced=True,
                                tooltip="For AniPortrait. batch: its norms run by the statistics of each window, as published. stored: by "
-                                       "the "
-                                       "file's, frame by frame, with the range of training; our own option, never published."),
+                                       "the file's, frame by frame, with the range of training; our own option, never published."),
                 io.Combo.Input("keep", options=[AUTO, FEATURES, PICTURES], default=AUTO, optional=True, advanced=True,
                                tooltip="What is kept of the clip. features: guidance, ready, 3.9 MB a frame at 512x768 in fp16. pictures: "
                                        "1.2 MB a frame, and guidance is made again in every step (0.6% of its work). auto: features up to "
@@ -231,8 +226,7 @@ class EncodePose(io.ComfyNode):
             pictures, frames = mesh_source(images, pose_keypoint, face_landmarks, width, height, fit)
             if frames == 1 and max(width, height) <= 64 and statistics == BATCH:
                 raise ValueError(f"width: one frame of {width}x{height} has no statistics of its own; use more than 64 pixels, several "
-                                 "frames, "
-                                 "or statistics 'stored'")
+                                 "frames, or statistics 'stored'")
             drawn = kept_pictures(pictures, frames, width, height, fit, preset)
             return io.NodeOutput(Pose(drawn, guider, guider.out_channels, width, height, guider.source, None, preset.name,
                                       statistics != BATCH))

@@ -128,8 +128,7 @@ def frames_input() -> io.Int.Input:
 
 def windows_input() -> Any:
     return WindowsSocket.Input("windows", optional=True, tooltip="How a long clip is cut. Without it: the length that the model was "
-                                                                 "trained for, "
-                                                                 "shifted at every step, with pyramid weights.")
+                                                                 "trained for, shifted at every step, with pyramid weights.")
 
 
 class ContextWindows(io.ComfyNode):
@@ -159,8 +158,7 @@ class ContextWindows(io.ComfyNode):
                                                                        "frames with the first."),
                 io.Boolean.Input("pad", default=False, optional=True, advanced=True,
                                  tooltip="MusePose's way, for the published schedule without closed_loop: the last pose is repeated until "
-                                         "no "
-                                         "window wraps round, and what is made of it cut off (after KSampler, by Latent From Batch)."),
+                                         "no window wraps round, and what is made of it cut off (after KSampler, by Latent From Batch)."),
             ],
             outputs=[WindowsSocket.Output("windows", display_name="WINDOWS", tooltip="For Multi-Frame Sampler or Animate Conditioning.")],
         )
@@ -244,8 +242,7 @@ class MultiFrameSampler(io.ComfyNode):
         samples, wanted = latent["samples"], (frames, 4, pose.height // 8, pose.width // 8)
         if tuple(samples.shape) != wanted:
             raise ValueError(f"latent: its shape is {tuple(samples.shape)} and the clip's {wanted} (frames, channels, height / 8, width "
-                             "/ 8); "
-                             "encode as many frames of the same size as the pose has")
+                             "/ 8); encode as many frames of the same size as the pose has")
         return samples
 
 
