@@ -220,16 +220,16 @@ def identify(state_dict: Mapping[str, Tensor]) -> CheckpointInfo:
 
 
 def _identify_conv_layers(state_dict: Mapping[str, Tensor]) -> CheckpointInfo:
-    """The guiders that are a plain list of convolutions, none of them supported."""
+    """The guiders that are lists of convolutions."""
     if "cross_attn1.proj_in.weight" in state_dict or "conv_layers_1.0.weight" in state_dict:
-        return CheckpointInfo(Kind.POSE_GUIDER, "AniPortrait", "an AniPortrait pose guider", False)
+        return CheckpointInfo(Kind.POSE_GUIDER, "AniPortrait", "an AniPortrait pose guider", True)
     form = "original" if "conv_layers.1.running_mean" in state_dict else "hack"
     return CheckpointInfo(Kind.POSE_GUIDER, "Open-AnimateAnyone", f"an Open-AnimateAnyone pose guider (the {form} form)", False)
 
 
 def _identify_guider(state_dict: Mapping[str, Tensor]) -> CheckpointInfo:
     if any(key.startswith(("guidance_attention.", "attentions.")) for key in state_dict):
-        return CheckpointInfo(Kind.POSE_GUIDER, "Champ", "a Champ guidance encoder", False)
+        return CheckpointInfo(Kind.POSE_GUIDER, "Champ", "a Champ guidance encoder", True)
     widths = guider_widths(state_dict)
     known: dict[tuple[int, ...], tuple[str | None, str]] = {
         (16, 32, 96, 256): ("Moore", "Moore or MusePose"),
@@ -259,6 +259,10 @@ def _identify_unet(state_dict: Mapping[str, Tensor]) -> CheckpointInfo:
     if "conv_out.weight" in keys:
         same = "a denoising UNet without motion modules (a plain Stable Diffusion 1.5 UNet has the same names)"
         return CheckpointInfo(Kind.DENOISER, None, same, True)
+    last = "up_blocks.3.attentions.2.transformer_blocks.0."
+    if f"{last}norm1.weight" in keys and f"{last}attn1.to_q.weight" not in keys:
+        return CheckpointInfo(Kind.REFERENCE_NET, "Open-AnimateAnyone", "an Open-AnimateAnyone ReferenceNet (without the last block's "
+                              "tail)", False)
     return CheckpointInfo(Kind.REFERENCE_NET, None, "a ReferenceNet (a UNet without output head)", True)
 
 

@@ -1,6 +1,7 @@
 """From checkpoint files to networks: configuration from shapes, merging, exact checks, conversion.
 
     python -m animate_core.checkpoints inspect FILE...
+    python -m animate_core.checkpoints check FILE...
     python -m animate_core.checkpoints convert IN OUT.safetensors --dtype fp16
 
 The `prepare_*` functions return what `load_state_dict(strict=True)` takes, or raise a `CheckpointError` that names the file,
@@ -57,7 +58,8 @@ _WANTED = {
     Kind.MERGED: ("a denoising UNet", "denoising_unet.pth", "Load Motion UNet"),
     Kind.MOTION_MODULE: ("a motion module in `motion`", "motion_module.pth", "Load Motion UNet"),
     Kind.MOTION_MODULE_DIFFUSERS: ("a motion module in `motion`", "motion_module.pth", "Load Motion UNet"),
-    Kind.POSE_GUIDER: ("a pose guider of Moore-AnimateAnyone, MusePose or novita", "pose_guider.pth", "Load Pose Guider"),
+    Kind.POSE_GUIDER: ("a pose guider of Moore-AnimateAnyone, MusePose, novita or AniPortrait, or a guidance encoder of Champ,",
+                       "pose_guider.pth", "Load Pose Guider"),
 }
 _HEAD = ("conv_norm_out.", "conv_out.")
 # below `transformer_blocks.0.` of a motion module: diffusers' MotionAdapter -> published
@@ -213,9 +215,10 @@ def _instead(source: str, kind: Kind) -> str:
     return f"{node} needs {what}: {again} a complete file such as {example}."
 
 
-def _wrong_kind(info: CheckpointInfo, source: str, wanted: Kind) -> CheckpointError:
+def wrong_kind(info: CheckpointInfo, source: str, wanted: Kind) -> CheckpointError:
+    """The error for a file that is something else than what was asked for."""
     what, example, node = _WANTED[wanted]
-    unsupported = ", which is not supported" if info.kind is Kind.POSE_GUIDER and not info.supported else ""
+    unsupported = "" if info.supported or info.kind not in _WANTED else ", which is not supported"
     message = f"{source} is {info.description}{unsupported}; {node} needs {what} such as {example}."
     if info.supported and info.kind in _WANTED and _WANTED[info.kind] != _WANTED[wanted]:
         other = _WANTED[info.kind][2]
@@ -233,19 +236,26 @@ def _unet_shapes(config: UNetConfig, source: str) -> dict[str, Sequence[int]]:
 # ---- what the loaders call ---------------------------------------------------------------------------------------------------
 
 
-def prepare_reference_net(state_dict: Mapping[str, Tensor], source: str, *, num_heads: int = 8,
-                          norm_num_groups: int = 32) -> tuple[UNetConfig, dict[str, Tensor], CheckpointInfo]:
+def prepare_reference_net(state_dict: Mapping[str, Tensor], source: str, *, num_heads: int = 8, norm_num_groups: int = 32,
+                          family: str = "auto") -> tuple[UNetConfig, dict[str, Tensor], CheckpointInfo]:
     """Checks a ReferenceNet's tensors.
 
     One with an output head is refused: by names and shapes it may as well be the denoiser, and would give wrong pictures in silence.
+    That of face reenactment has one, of which nothing is read: with that family it must be there, and is left out.
     Returns `(config, state dict for load_state_dict(strict=True), info)`. Raises CheckpointError.
     """
     info = identify(state_dict)
-    if info.kind is not Kind.REFERENCE_NET:
-        error = _wrong_kind(info, source, Kind.REFERENCE_NET)
+    if family != "auto" and family_preset(family).reference_head and info.kind is Kind.DENOISER:
+        whole = unet_config(state_dict, reference_net=False, num_heads=num_heads, norm_num_groups=norm_num_groups, source=source)
+        check_keys(_unet_shapes(whole, source), state_dict, source=source, expected_kind=Kind.REFERENCE_NET)
+        headless = {key: t for key, t in state_dict.items() if not key.startswith(_HEAD)}
+        return replace(whole, out_channels=None), headless, replace(identify(headless), family=family)
+    if info.kind is not Kind.REFERENCE_NET or not info.supported:
+        error = wrong_kind(info, source, Kind.REFERENCE_NET)
         if info.kind is Kind.DENOISER:
             error = CheckpointError(f"{error} If it is a ReferenceNet that was saved with its output head, take that off first: "
-                                    "python -m animate_core.checkpoints convert IN OUT --dtype fp16 --drop-head.")
+                                    "python -m animate_core.checkpoints convert IN OUT --dtype fp16 --drop-head. "
+                                    "If it is that of Moore's face reenactment, choose this family.")
         raise error
     config = unet_config(state_dict, reference_net=True, num_heads=num_heads, norm_num_groups=norm_num_groups, source=source)
     check_keys(_unet_shapes(config, source), state_dict, source=source, expected_kind=Kind.REFERENCE_NET)
@@ -269,7 +279,7 @@ def prepare_denoiser(denoiser: Mapping[str, Tensor], motion: Mapping[str, Tensor
     preset = None if family == "auto" else family_preset(family)
     info = identify(denoiser)
     if info.kind not in (Kind.DENOISER, Kind.MERGED):
-        raise _wrong_kind(info, denoiser_source, Kind.DENOISER)
+        raise wrong_kind(info, denoiser_source, Kind.DENOISER)
     if motion is None:
         if info.kind is Kind.DENOISER:
             raise CheckpointError(f"{denoiser_source} is {info.description}: motion module missing. "
@@ -277,7 +287,7 @@ def prepare_denoiser(denoiser: Mapping[str, Tensor], motion: Mapping[str, Tensor
     else:
         motion_info = identify(motion)
         if motion_info.kind not in (Kind.MOTION_MODULE, Kind.MOTION_MODULE_DIFFUSERS, Kind.MERGED):
-            raise _wrong_kind(motion_info, motion_source, Kind.MOTION_MODULE)
+            raise wrong_kind(motion_info, motion_source, Kind.MOTION_MODULE)
         _check_fit(denoiser, published_names(motion), denoiser_source, motion_source)
         if info.kind is Kind.MERGED:
             logger.warning("%s has motion modules of its own, which count; those of %s are not used where both have a tensor.",
@@ -319,7 +329,7 @@ def prepare_pose_guider(state_dict: Mapping[str, Tensor],
     """
     info = identify(state_dict)
     if info.kind is not Kind.POSE_GUIDER or not info.supported:
-        raise _wrong_kind(info, source, Kind.POSE_GUIDER)
+        raise wrong_kind(info, source, Kind.POSE_GUIDER)
     channels, out_channels = pose_guider_config(state_dict, source)
     expected = {key: t.shape for key, t in PoseGuider(channels, out_channels, device="meta").state_dict().items()}
     check_keys(expected, state_dict, source=source, expected_kind=Kind.POSE_GUIDER)
@@ -391,6 +401,38 @@ def _converted(key: str, tensor: Tensor, dtype: torch.dtype, source: str) -> Ten
     return tensor.clone(memory_format=torch.contiguous_format)
 
 
+def check_file(state_dict: Mapping[str, Tensor], source: str) -> CheckpointInfo:
+    """Raises CheckpointError unless a file of one network is complete: every tensor of its kind, no other, all of the right shape."""
+    from .guider_files import prepare_guider  # which needs this module
+
+    info = identify(state_dict)
+    if not info.supported or info.kind not in _WANTED:
+        raise CheckpointError(f"{source} is {info.description}, of which nothing can be checked.")
+    if info.kind is Kind.POSE_GUIDER:
+        return prepare_guider(state_dict, source)[2]
+    if info.kind is Kind.REFERENCE_NET:
+        return prepare_reference_net(state_dict, source)[2]
+    if info.kind is Kind.MERGED:
+        prepare_denoiser(state_dict, None, source)
+    elif info.kind is Kind.DENOISER:
+        config = unet_config(state_dict, reference_net=False, source=source)
+        check_keys(_unet_shapes(config, source), state_dict, source=source, expected_kind=info.kind)
+    else:
+        motion = with_position_tables(published_names(state_dict), position_rows(state_dict) or 32)
+        widths = _levels(motion, "motion_modules.0.temporal_transformer.norm.weight")
+        mid = any(key.startswith("mid_block.") for key in motion)
+        config = UNetConfig(block_out_channels=widths, motion=True, motion_mid_block=mid, motion_max_frames=position_rows(motion) or 32)
+        expected = {key: shape for key, shape in _unet_shapes(config, source).items() if is_motion(key)}
+        check_keys(expected, motion, source=source, expected_kind=info.kind)
+    return info
+
+
+def _check(path: Path) -> str:
+    state_dict = read_state_dict(path)
+    info = check_file(state_dict, path.name)
+    return f"{path.name}: complete, {len(state_dict)} tensors: {info.description}"
+
+
 def _inspect(path: Path) -> str:
     state_dict = read_state_dict(path)
     info = identify(state_dict)
@@ -407,6 +449,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     inspect = commands.add_parser("inspect", help="say what files are")
     inspect.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    check = commands.add_parser("check", help="say whether files are complete")
+    check.add_argument("files", nargs="+", type=Path, metavar="FILE")
     converter = commands.add_parser("convert", help="write a file as safetensors with fewer bits")
     converter.add_argument("source", type=Path, metavar="IN")
     converter.add_argument("target", type=Path, metavar="OUT", help="ends in .safetensors")
@@ -416,10 +460,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     status = 0
-    if options.command == "inspect":
+    if options.command in ("inspect", "check"):
         for path in options.files:
             try:
-                _say(_inspect(path))
+                _say((_inspect if options.command == "inspect" else _check)(path))
             except CheckpointError as error:
                 sys.stderr.write(f"{error}\n")
                 status = 1

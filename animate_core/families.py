@@ -7,7 +7,7 @@ Values: the families' own inference scripts and configuration files.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -40,6 +40,14 @@ class FamilyPreset:
         clip_fit: how the reference picture comes to CLIP's 224x224: "squash" ignores the aspect, "crop" takes the centre.
         pose_channels: channel widths of the pose guider; empty where the file alone tells.
         licence: what is known about the licence of the published weights.
+        guiders: what the family's guiders are called, in the order of their features' sum.
+        guider_class: "pose" Moore's convolutions, "guidance" Champ's encoders, "multi-scale" AniPortrait's.
+        picture_range: values that black and full white have at the guider's input.
+        picture_resample: how pictures are resized for the guider; Pillow's names.
+        content: what the guider's pictures show.
+        guided_by_window: whether features depend on the other frames of their window.
+        unconditional_reference: whether the unconditional half of the guidance reads a reference too, that of a zero latent and token.
+        reference_head: whether the ReferenceNet's file has an output head.
     """
 
     name: str
@@ -61,6 +69,14 @@ class FamilyPreset:
     clip_fit: Literal["squash", "crop"]
     pose_channels: tuple[int, ...]
     licence: str
+    guiders: tuple[str, ...] = ("pose_guider",)
+    guider_class: Literal["pose", "guidance", "multi-scale"] = "pose"
+    picture_range: tuple[float, float] = (0.0, 1.0)
+    picture_resample: Literal["LANCZOS", "BICUBIC", "BILINEAR"] = "LANCZOS"
+    content: Literal["skeleton", "guidance", "face mesh", "face points"] = "skeleton"
+    guided_by_window: bool = False
+    unconditional_reference: bool = False
+    reference_head: bool = False
 
 
 _MOORE = FamilyPreset(
@@ -129,6 +145,47 @@ _NOVITA = FamilyPreset(
     licence="Apache-2.0",
 )
 
+_CHAMP = replace(
+    _MOORE,
+    name="Champ",
+    steps=20,
+    width=512,
+    height=512,
+    guiders=tuple(f"guidance_encoder_{kind}" for kind in ("depth", "normal", "semantic_map", "dwpose")),
+    guider_class="guidance",
+    picture_resample="BICUBIC",
+    content="guidance",
+)
+
+_ANIPORTRAIT = replace(
+    _MOORE,
+    name="AniPortrait",
+    window_length=16,
+    steps=25,
+    width=512,
+    height=512,
+    colour_order="BGR",
+    pose_channels=(),
+    guider_class="multi-scale",
+    # 2 u - 1 of 8-bit values u, as the published scripts run; trained with -1 to 1
+    picture_range=(-1.0, 509.0),
+    picture_resample="BILINEAR",
+    content="face mesh",
+    guided_by_window=True,
+)
+
+_MOORE_FACE = replace(
+    _MOORE,
+    name="Moore face",
+    steps=20,
+    width=512,
+    height=512,
+    guiders=("pose_guider1", "pose_guider2"),
+    content="face points",
+    unconditional_reference=True,
+    reference_head=True,
+)
+
 _DEMO = FamilyPreset(
     name="Demo",
     beta_schedule="scaled_linear",
@@ -152,8 +209,9 @@ _DEMO = FamilyPreset(
 )
 
 # to choose from; the built-in model has heads and norm groups of its own, and so its own loader
-FAMILY_NAMES: tuple[str, ...] = tuple(preset.name for preset in (_MOORE, _MUSEPOSE, _NOVITA))
-FAMILIES: Mapping[str, FamilyPreset] = MappingProxyType({preset.name: preset for preset in (_MOORE, _MUSEPOSE, _NOVITA, _DEMO)})
+_PUBLISHED = (_MOORE, _MUSEPOSE, _NOVITA, _CHAMP, _ANIPORTRAIT, _MOORE_FACE)
+FAMILY_NAMES: tuple[str, ...] = tuple(preset.name for preset in _PUBLISHED)
+FAMILIES: Mapping[str, FamilyPreset] = MappingProxyType({preset.name: preset for preset in (*_PUBLISHED, _DEMO)})
 
 
 def family_preset(name: str) -> FamilyPreset:

@@ -16,6 +16,8 @@ REFERENCE_NUMBERS = 42
 REFERENCE_PASS_NUMBERS = 24
 # channels in and out of the guider's widest layer, its copy for the kernel included
 POSE_NUMBERS = 38
+# of the other guiders: numbers by position of the picture in the convolutions; in a transformer, and the most that its parts take at once
+GUIDER_NUMBERS = {"guidance": (POSE_NUMBERS, 70, 33 * PART_BYTES // 10), "multi-scale": (33, 96, 49 * PART_BYTES // 20)}
 
 
 def step_bytes(width: int, height: int, frames: int, clips: int, itemsize: int, channels: int = 320) -> int:
@@ -47,3 +49,12 @@ def pictures_step_bytes(width: int, height: int, frames: int, itemsize: int, gui
 def pose_bytes(width: int, height: int, frames: int, itemsize: int, channels: int = 16) -> int:
     """Bytes of activations of the pose guider for some frames at once; sizes of the picture, channels of the guider's first layer."""
     return int(ROOM * frames * POSE_NUMBERS * channels * width * height * itemsize / 16)
+
+
+def guider_bytes(guider_class: str, width: int, height: int, frames: int, itemsize: int, channels: int = 16) -> int:
+    """The same for a guider of any class (as in `FamilyPreset`); channels of the first layer are told by Moore's and Champ's."""
+    if guider_class not in GUIDER_NUMBERS:
+        return pose_bytes(width, height, frames, itemsize, channels)
+    convolutions, transformer, most = GUIDER_NUMBERS[guider_class]
+    pictures = frames * width * height * itemsize
+    return int(ROOM * max(convolutions * pictures, min(transformer * pictures, most)))

@@ -39,12 +39,16 @@ class PoseGuider(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """RGB in [0, 1] `[F, 3, H, W]` -> features `[F, out_channels, H / 8, W / 8]`."""
+        return self.conv_out(self.trunk(images))
+
+    def trunk(self, images: Tensor) -> Tensor:
+        """RGB `[F, 3, H, W]` -> `[F, channels[-1], H / 8, W / 8]`."""
         if images.device.type == "cpu":
             images = images.contiguous(memory_format=torch.channels_last)
         h = silu(self.conv_in(images))
         for block in self.blocks:
             h = silu(block(h))
-        return self.conv_out(h)
+        return h
 
     def encode(self, pictures: Tensor, dtype: torch.dtype, at_once: int = POSES_AT_ONCE) -> Tensor:
         """RGB in 8 bits `[F, H, W, 3]` -> features `[F, out_channels, H / 8, W / 8]`, some frames at once. dtype: what it computes in."""

@@ -79,3 +79,13 @@ def clip_input(image: Image.Image, size: int = 224, squash: bool = True) -> Tens
     """CLIP's pixel values `[1, 3, size, size]`, normalised by CLIP's mean and deviation."""
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (CLIP_MEAN, CLIP_STD))
     return (image_tensor(clip_square(image, size, squash)) - mean) / std
+
+
+def mask_semantics(semantic: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Champ's semantic map `[H, W, 3]` uint8 with black where the mask (`[H, W]` or `[H, W, 3]`, channel by channel) is 0."""
+    return semantic * (np.broadcast_to(mask[..., None] if mask.ndim == 2 else mask, semantic.shape) != 0)
+
+
+def resize_video(video: Tensor, width: int, height: int) -> Tensor:
+    """Decoded frames `[F, 3, H, W]` to another size, as MusePose and Champ bring a clip to its final one: bilinear, no antialiasing."""
+    return torch.nn.functional.interpolate(video, (height, width), mode="bilinear", align_corners=False)

@@ -5,6 +5,7 @@ Latents are `[F, 4, h, w]`, frames as the batch, float32 between steps whatever 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -26,9 +27,12 @@ DDIM = "DDIM (published)"
 SCHEDULERS = (DDIM, "DPM++ 2M", "DPM++ 2M SDE", "Euler", "Euler a", "UniPC", "LCM")
 LCM_STEPS = 50  # the grid that latent consistency models were distilled on
 NOISE_ORDERS = ("published", "ComfyUI")
+NEARLY_PARALLEL = 0.9995  # cosine from which on an arc between two latents is drawn straight
 
 # (model input [F, 4, h, w], timestep [1] on the CPU, step) -> (unconditional or None, conditional), each [F, 4, h, w]
 Predict = Callable[[Tensor, Tensor, int], tuple[Tensor | None, Tensor]]
+# frames of a window -> its pose features, one tensor or one for each place where they enter
+WindowPose = Callable[[Sequence[int]], Tensor | Sequence[Tensor]]
 # (step, steps, latents, predicted clean latents)
 Callback = Callable[[int, int, Tensor, Tensor], None]
 
@@ -114,14 +118,24 @@ def clean_estimate(scheduler: Any, x: Tensor, prediction: Tensor, timestep: Tens
     return (x - (1 - alpha).sqrt() * prediction) / alpha.sqrt().clamp(min=1e-4)
 
 
+def rescale_guidance(guided: Tensor, conditional: Tensor, share: float) -> Tensor:
+    """Brings the deviation of a guided prediction of a whole clip towards that of its conditional half (arXiv 2305.08891, 3.4).
+
+    share: 0 changes nothing, 1 takes the conditional half's deviation.
+    """
+    if share == 0.0:
+        return guided
+    return share * guided * (conditional.std() / guided.std()) + (1 - share) * guided
+
+
 def sample_clip(predict: Predict, noise: Tensor, preset: FamilyPreset, *, scheduler: str = DDIM, steps: int = 30,
-                guidance: float = 3.5, latent: Tensor | None = None, denoise: float = 1.0, seed: int = 0,
+                guidance: float = 3.5, rescale: float = 0.0, latent: Tensor | None = None, denoise: float = 1.0, seed: int = 0,
                 callback: Callback | None = None) -> Tensor:
     """Runs the denoising loop and returns the clean latents `[F, 4, h, w]`, float32, on the noise's device.
 
     noise: of `draw_noise`. latent: scaled latents to start from where denoise is below 1. guidance: scale s of
-    u + s (c - u); at 1 or below `predict` may leave the unconditional half out. seed: for schedulers that add
-    noise of their own (drawn on the CPU).
+    u + s (c - u); at 1 or below `predict` may leave the unconditional half out. rescale: of
+    `rescale_guidance`. seed: for schedulers that add noise of their own (drawn on the CPU).
     Raises SamplingError for arguments out of range, and as soon as a prediction is not finite.
     """
     solver = make_scheduler(scheduler, preset)
@@ -141,7 +155,8 @@ def sample_clip(predict: Predict, noise: Tensor, preset: FamilyPreset, *, schedu
         prediction = prediction.float()
         if unconditional is not None:
             unconditional = unconditional.float()
-            prediction = unconditional + guidance * (prediction - unconditional)
+            guided = unconditional + guidance * (prediction - unconditional)
+            prediction = rescale_guidance(guided, prediction, rescale)
         if not torch.isfinite(prediction).all():
             raise SamplingError(f"the network gave numbers that are not finite at step {step + 1} (timestep {int(t)}): "
                                 "load its weights as bf16 or fp32, and check that the files are whole")
@@ -153,16 +168,17 @@ def sample_clip(predict: Predict, noise: Tensor, preset: FamilyPreset, *, schedu
 
 
 def unet_predictor(unet: UNet, conditional: ClipConditioning, unconditional: ClipConditioning | None,
-                   pose: Tensor | PoseFrames, windows: Windows, *, attention: Attention = sdpa, together: bool = True,
+                   pose: Tensor | PoseFrames | WindowPose, windows: Windows, *, attention: Attention = sdpa, together: bool = True,
                    on_window: Callable[[], None] | None = None, plans: Sequence[StepPlan] = ()) -> Predict:
     """A `predict` for `sample_clip` that runs a UNet in windows.
 
-    pose: features `[F, C, h, w]` on any device, or what they are made of, streamed to the UNet's window by window.
+    pose: features `[F, C, h, w]` on any device, or what they are made of, streamed to the UNet's window by window; or a function of a
+    window's frames that gives one or several of them.
     together: both halves of the guidance in one batch; otherwise one after the other, for half the memory.
     on_window: called before each window, may raise to cancel. plans: of each step (`Acceleration.at`), for an accelerated
     run; the `predict` serves one run then.
     """
-    poses = pose if isinstance(pose, PoseFrames) else PoseFrames(pose)
+    poses = PoseFrames(pose) if isinstance(pose, Tensor) else pose
     kept = {"conditional": Kept(), "unconditional": Kept()}
     difference: list[Tensor] = []  # the unconditional half less the conditional one, where they were computed last
 
@@ -176,7 +192,9 @@ def unet_predictor(unet: UNet, conditional: ClipConditioning, unconditional: Cli
                 on_window()
 
             def network(deep: DeepFeatures | None) -> Tensor:
-                return unet(xw, time, clips, poses.at(frames, xw.device, xw.dtype), attention, deep=deep)
+                features = poses.at(frames, xw.device, xw.dtype) if isinstance(poses, PoseFrames) else poses(frames)
+                moved = features.to(xw) if isinstance(features, Tensor) else [x.to(xw) for x in features]
+                return unet(xw, time, clips, moved, attention, deep=deep)
 
             if plan is None:
                 return network(None)
@@ -200,3 +218,23 @@ def unet_predictor(unet: UNet, conditional: ClipConditioning, unconditional: Cli
         return u, c
 
     return predict
+
+
+def interpolate_latents(latents: Tensor, factor: int, spherical: bool = True) -> Tensor:
+    """Puts `factor - 1` latents between neighbouring frames: `[F, C, h, w]` -> `[(F - 1) factor + 1, C, h, w]` (MusePose).
+
+    spherical: along the arc between two frames, each taken as one vector; straight where they are nearly parallel.
+    """
+    if factor < 1:
+        raise SamplingError(f"factor: {factor} given; it must be at least 1")
+    out = []
+    for a, b in zip(latents[:-1], latents[1:], strict=True):
+        cosine = float((a.double() * b.double()).sum() / (a.double().norm() * b.double().norm())) if spherical else 1.0
+        for k in range(factor):
+            t = k / factor
+            if abs(cosine) > NEARLY_PARALLEL or not math.isfinite(cosine):
+                out.append((1 - t) * a + t * b)
+            else:
+                angle = math.acos(cosine)
+                out.append((math.sin((1 - t) * angle) * a + math.sin(t * angle) * b) / math.sin(angle))
+    return torch.stack([*out, latents[-1]])

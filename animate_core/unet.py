@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import zip_longest
+from itertools import accumulate, zip_longest
 from typing import Any, cast
 
 import torch
@@ -190,18 +190,20 @@ class UNet(nn.Module):
         return ClipConditioning(cross, None if single else tokens, reference if features is not None else None, tokens)
 
     def forward(self, sample: Tensor, time: Mapping[str, Tensor], clips: Sequence[ClipConditioning],
-                pose: Tensor | None = None, attention: Attention = sdpa, motion: bool = True, patches: Patches | None = None,
-                deep: DeepFeatures | None = None) -> Tensor:
+                pose: Tensor | Sequence[Tensor] | None = None, attention: Attention = sdpa, motion: bool = True,
+                patches: Patches | None = None, deep: DeepFeatures | None = None) -> Tensor:
         """Predicts noise or velocity for every frame of one window.
 
         sample: latents `[clips * F, 4, h, w]`, any h and w. time: of `time_projections`. clips: of `condition`,
-        one for each clip of the batch. pose: features `[F, C, h, w]` (for all clips) or `[clips * F, C, h, w]`.
+        one for each clip of the batch. pose: features `[F, C, h, w]` (for all clips) or `[clips * F, C, h, w]`, added after
+        `conv_in`; of several, those behind the first are added after each down block, past its skip connections.
         motion: False passes the motion modules by (the first stage of training). patches: changes inside the pass.
         deep: what an earlier pass kept of the deep layers, or where this one is to put it. Returns `[clips * F, 4, h, w]`.
         """
         frames = sample.shape[0] // len(clips)
         run = Run(frames, clips, time, attention, motion=motion, patches=patches)
-        h = self.body(self.stem(sample, pose), run, deep)
+        places = [pose] if isinstance(pose, Tensor) else list(pose or ())
+        h = self.body(self.stem(sample, places[0] if places else None), run, deep, places[1:])
         h = group_norm(self.conv_norm_out, h, frames, self.config.norm_over_frames)
         return self.conv_out(silu(h))
 
@@ -228,7 +230,7 @@ class UNet(nn.Module):
             for downsample in stage.downsamplers:
                 yield cast(Downsample, downsample)
 
-    def body(self, h: Tensor, run: Run, deep: DeepFeatures | None = None) -> Tensor:
+    def body(self, h: Tensor, run: Run, deep: DeepFeatures | None = None, deeper_pose: Sequence[Tensor] = ()) -> Tensor:
         output_layers: list[tuple[Layer, Sequence[nn.Module]]] = []
         for stage in cast(Iterable[Stage], self.up_blocks):
             *layers, last = stage.layers()
@@ -236,6 +238,8 @@ class UNet(nn.Module):
         # the output layers from here on run in every pass
         shallow = len(output_layers) - (deep.layers if deep is not None else 0)
         cached = deep is not None and deep.value is not None
+        ends = accumulate(len(stage.layers()) + len(stage.downsamplers) for stage in cast(Iterable[Stage], self.down_blocks))
+        pose_after = dict(zip(ends, deeper_pose, strict=False))
         h, skip = self.after_input(0, h, run)
         skips = [skip]
         for index, input_layer in enumerate(self.input_layers(), start=1):
@@ -243,6 +247,9 @@ class UNet(nn.Module):
                 break
             h, skip = self.after_input(index, input_layer(h, run), run)
             skips.append(skip)
+            if index in pose_after:
+                # not in place: the skip connection may be the same tensor
+                h = (h.unflatten(0, (-1, len(pose_after[index]))) + pose_after[index]).flatten(0, 1)
         if not cached:
             for layer in self.mid_block.layers():
                 h = self.layer(*layer, h, run)

@@ -25,7 +25,8 @@ def bit_reversed_fraction(value: int) -> float:
 
 @dataclass(frozen=True)
 class Windows:
-    """length and overlap in frames; stride (published only) up to 2^(stride-1) frames between a window's neighbours.
+    """length and overlap in frames; stride (published only) up to 2^(stride-1) frames between a window's neighbours. pad (published only):
+    the last pose is repeated until no window wraps round, and the result is cut, as MusePose does.
 
     Raises ValueError for lengths below 1, overlaps not below the length, strides below 1, unknown names.
     """
@@ -36,6 +37,7 @@ class Windows:
     schedule: str = "shifted"
     weights: str = "pyramid"
     closed_loop: bool = False
+    pad: bool = False
 
     def __post_init__(self) -> None:
         if self.length < 1:
@@ -50,6 +52,13 @@ class Windows:
             raise ValueError(f"windows: weights is {self.weights!r}; it must be one of {', '.join(WEIGHTS)}")
         if self.schedule == "shifted" and self.stride > 1:
             raise ValueError("windows: stride above 1 needs schedule 'published'; 'shifted' windows are always of neighbouring frames")
+        if self.pad and (self.schedule == "shifted" or self.closed_loop or self.stride > 1):
+            raise ValueError("windows: pad needs schedule 'published', stride 1 and no closed_loop; 'shifted' windows never wrap round "
+                             "without it")
+
+    def padded(self, frames: int) -> int:
+        """Frames that are made of a clip; those behind its end show its last pose, and are cut off."""
+        return padded_length(frames, self.length, self.overlap) if self.pad and frames > self.length else frames
 
     def at(self, step: int, frames: int) -> list[list[int]]:
         """Frame indices of each window at denoising step `step`, covering 0..frames-1."""
@@ -105,6 +114,28 @@ def uniform_windows(step: int, frames: int, length: int, stride: int, overlap: i
         for start in range(int(fraction * s) + pad, frames + pad - (0 if closed_loop else overlap), hop):
             windows.append([i % frames for i in range(start, start + length * s, s)])
     return windows
+
+
+def padded_length(frames: int, length: int, overlap: int) -> int:
+    """Frames of a clip that uniform windows fill without wrapping: the least number from `frames` up that is length + k (length - overlap).
+
+    MusePose repeats the last pose so far, and cuts the result. Raises ValueError for an overlap that is not below the length.
+    """
+    if not 0 <= overlap < length:
+        raise ValueError(f"overlap: {overlap} given; it must be 0 or more and less than the length ({length})")
+    return frames + (length - frames) % (length - overlap)
+
+
+def thinned(frames: int, skip: int, limit: int) -> list[int]:
+    """Which frames of a video MusePose's script takes: every (skip + 1)-th of the first `limit`; whole steps only."""
+    step = skip + 1
+    return list(range(0, min(limit, frames) // step * step, step))
+
+
+def whole_calls(frames: int, batch: int, multiple: int = 24) -> list[list[int]]:
+    """How Moore's reenactment script cuts a video: whole multiples of a window's length, at most `batch` frames a call."""
+    used = frames // multiple * multiple
+    return [list(range(start, min(start + batch, used))) for start in range(0, used, batch)]
 
 
 def shifted_windows(step: int, frames: int, length: int, overlap: int, closed_loop: bool) -> list[list[int]]:

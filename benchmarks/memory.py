@@ -13,8 +13,9 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from animate_core.guiders import MultiScaleGuider
 from animate_core.memory import step_bytes
 from animate_core.pose_guider import PoseFrames, PoseGuider
 from animate_core.unet import UNet, UNetConfig
@@ -76,13 +77,15 @@ def peak_of_reference(width: int, height: int, dtype: torch.dtype) -> Peak:
         return peak_of(unet, prepare)
 
 
-def peak_of_pose(width: int, height: int, frames_at_once: int, dtype: torch.dtype) -> Peak:
-    """The pose guider on skeleton pictures of width x height, in 8 bits."""
+def peak_of_pose(width: int, height: int, frames_at_once: int, dtype: torch.dtype, network: type[nn.Module] = PoseGuider) -> Peak:
+    """A guider on pictures of width x height, in 8 bits."""
     with pretended_card():
-        guider = PoseGuider(dtype=dtype, device="cuda").eval()
+        guider = network(dtype=dtype, device="cuda").eval()
 
         def prepare() -> Callable[[], Any]:
             pictures = torch.empty(frames_at_once, height, width, 3, dtype=torch.uint8, device="cuda")
+            if isinstance(guider, MultiScaleGuider):
+                return lambda: guider(pictures.permute(0, 3, 1, 2).to(dtype))
             return lambda: guider.encode(pictures, dtype, frames_at_once)
 
         return peak_of(guider, prepare)

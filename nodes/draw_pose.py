@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import torch
 from comfy_api.latest import io
+from PIL import Image
 
 from ..animate_core.pose.drawing import LARGEST_SIDE, STYLES, check_picture, draw_people, fit_points
-from ..animate_core.pose.keypoints import SCORE_THRESHOLD, PoseError
+from ..animate_core.pose.face_mesh import faces_of_pose, mesh_pictures
+from ..animate_core.pose.keypoints import SCORE_THRESHOLD, PoseClip, PoseError
+from ..animate_core.pose.landmarks import face_pictures
 from ..animate_core.pose.openpose import read_pose
 from ..animate_core.preprocess import Fit
 from . import host
-from .reference import fit_input
+from .reference import fit_input, to_image
 from .sockets import POSE_CATEGORY, keypoints_input
 
 PARTS = ("body", "hands", "face", "feet")
+# whose guidance shows faces: Moore's face reenactment has two pictures a frame
+FACE_STYLES: dict[str, Callable[[PoseClip, int, int, Fit], Iterator[Image.Image]]] = {
+    "AniPortrait": lambda clip, width, height, fit: mesh_pictures(faces_of_pose(clip), width, height, fit),
+    "Moore face": lambda clip, width, height, fit: face_pictures(clip, 0, width, height, fit),
+    "Moore face, mouth": lambda clip, width, height, fit: face_pictures(clip, 1, width, height, fit),
+}
 SWITCH = {"style": None, "on": True, "off": False}
 LARGEST_STICK = 64.0
 
@@ -48,10 +58,11 @@ class DrawPose(io.ComfyNode):
             search_aliases=["skeleton", "openpose", "dwpose", "render pose", "draw keypoints", "pose to image", "controlnet"],
             inputs=[
                 keypoints_input("pose", "Keypoints from Retarget Pose, Extract Pose, Load Pose or any node that gives POSE_KEYPOINT."),
-                io.Combo.Input("style", options=list(STYLES), default="Moore",
+                io.Combo.Input("style", options=[*STYLES, *FACE_STYLES], default="Moore",
                                tooltip="Moore: body, hands and face, RGB. MusePose: no face, limbs thicker the longer they are, red and "
                                        "blue exchanged. OpenPose: body and hands, RGB, one person on top of the other, for ControlNets. "
-                                       "A model takes the style that it was trained on."),
+                                       "A model takes the style that it was trained on. AniPortrait, and Moore face with its mouth: the "
+                                       "face alone, for these models; the settings of parts and sticks have no effect."),
                 io.Int.Input("width", default=0, min=0, max=LARGEST_SIDE, step=8,
                              tooltip="Width of the pictures in pixels. 0: the canvas's, or by its proportion if a height is given."),
                 io.Int.Input("height", default=0, min=0, max=LARGEST_SIDE, step=8,
@@ -77,6 +88,15 @@ class DrawPose(io.ComfyNode):
                 score_threshold: float = SCORE_THRESHOLD) -> io.NodeOutput:
         clip = read_pose(pose, "pose")
         width, height = picture_size(width, height, (clip.width, clip.height))
+        if style in FACE_STYLES:
+            faces_of_pose(clip)  # refuses a clip without any face
+            pictures = FACE_STYLES[style](clip, width, height, fit)
+            progress = host.FrameProgress(len(clip))
+            drawn = []
+            for picture in pictures:
+                drawn.append(to_image(picture))
+                progress.update(1)
+            return io.NodeOutput(torch.cat(drawn))
         chosen: dict[str, Any] = {part: SWITCH[value] for part, value in zip(PARTS, (body, hands, face, feet), strict=True)}
         look = replace(STYLES[style], score_threshold=score_threshold, **{k: v for k, v in chosen.items() if v is not None})
         if stick_width:

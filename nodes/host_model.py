@@ -29,6 +29,7 @@ from ..animate_core.accelerate import Acceleration, Kept, StepPlan, run_deep
 from ..animate_core.blocks import ClipConditioning, DeepFeatures
 from ..animate_core.checkpoints import prepare_denoiser
 from ..animate_core.families import BETA_END, BETA_START, FamilyPreset, family_preset
+from ..animate_core.guiders import WindowPictures
 from ..animate_core.memory import step_bytes
 from ..animate_core.pose_guider import PoseFrames
 from ..animate_core.unet import UNet, UNetConfig
@@ -98,7 +99,7 @@ class ClipState:
 
     conditioning: ClipConditioning | None
     raw: tuple[Tensor, dict[str, Tensor] | None]
-    pose: PoseFrames
+    pose: PoseFrames | WindowPictures
     windows: Windows
     shape: list[int]
     frames: Sequence[int] | None = None
@@ -142,14 +143,21 @@ class ClipCond(comfy.conds.CONDRegular):
         return self.cond[0].shape
 
 
+def joined(poses: Sequence[Tensor | Sequence[Tensor]]) -> Tensor | Sequence[Tensor]:
+    """Pose features of several clips as those of their batch, for one place in the network or for each of several."""
+    if isinstance(poses[0], Tensor):
+        return torch.cat([x for x in poses if isinstance(x, Tensor)])
+    return [torch.cat(place) for place in zip(*poses, strict=True)]
+
+
 class HostUNet(UNet):
     """The library's UNet with the host's calling conventions. model_channels: for host nodes that look it up in the configuration."""
 
     def __init__(self, *, config: UNetConfig, dtype: torch.dtype, device: Any, operations: Any, model_channels: int) -> None:
         super().__init__(config, operations=operations, dtype=dtype, device=device)
 
-    def forward(self, x: Tensor, time: dict[str, Tensor], clips: Sequence[ClipConditioning], pose: Tensor,  # type: ignore[override]
-                transformer_options: dict[str, Any], deep: DeepFeatures | None = None) -> Tensor:
+    def forward(self, x: Tensor, time: dict[str, Tensor], clips: Sequence[ClipConditioning],  # type: ignore[override]
+                pose: Tensor | Sequence[Tensor], transformer_options: dict[str, Any], deep: DeepFeatures | None = None) -> Tensor:
         patches = HostPatches(transformer_options, self.config, x.shape) if HostPatches.needed(transformer_options) else None
         return super().forward(x, time, clips, pose, host.attention(transformer_options), patches=patches, deep=deep)
 
@@ -210,8 +218,9 @@ class AnimateModel(comfy.model_base.BaseModel):
         conditioning = None if kwargs.get("hooks") is not None else self.diffusion_model.condition(tokens, features)
         # the features themselves are needed no more once their keys and values are there
         raw = (tokens, features if conditioning is None else None)
-        shape = source.shape(self.config.block_out_channels[0])
-        return {COND_KEY: ClipCond(ClipBatch([ClipState(conditioning, raw, source.pose.ready(device), source.windows, shape)]))}
+        keep = not source.windows.differ_by_step(noise.shape[0])
+        pose, shape = source.pose.ready(device, keep, host.attention({})), source.shape(self.config.block_out_channels[0])
+        return {COND_KEY: ClipCond(ClipBatch([ClipState(conditioning, raw, pose, source.windows, shape)]))}
 
     def extra_conds_shapes(self, **kwargs: Any) -> dict[str, list[int]]:
         source: ClipSource | None = kwargs.get(COND_KEY)
@@ -296,7 +305,7 @@ class AnimateModel(comfy.model_base.BaseModel):
 
             def network(deep: DeepFeatures | None) -> Tensor:
                 # the module and not `predict` is what torch.compile replaces: nothing but tensors' work is inside
-                return self.diffusion_model(xw, time, conditioning, poses[0] if shared else torch.cat(poses), options, deep)
+                return self.diffusion_model(xw, time, conditioning, poses[0] if shared else joined(poses), options, deep)
 
             if plan is None:
                 return network(None)

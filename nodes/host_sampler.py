@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import comfy.model_base
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from ..animate_core.accelerate import Acceleration
 from ..animate_core.families import FamilyPreset
-from ..animate_core.sampling import ddim_timesteps, make_scheduler, sample_clip, set_timesteps
+from ..animate_core.sampling import ddim_timesteps, make_scheduler, rescale_guidance, sample_clip, set_timesteps
 from ..animate_core.windows import Windows
 from .host import ClipProgress
 from .host_model import ACCELERATION, ON_WINDOW, STEP, TIMESTEPS, AnimateModel
@@ -55,11 +56,12 @@ def check_schedule(model: Any) -> None:
 class ClipSampler(comfy.samplers.Sampler):
     """Runs `sample_clip` inside the host's CFGGuider, which puts the MODEL on the device, and batches, guides and wraps its calls."""
 
-    def __init__(self, scheduler: str, steps: int, denoise: float, windows: Windows) -> None:
+    def __init__(self, scheduler: str, steps: int, denoise: float, windows: Windows, rescale: float = 0.0) -> None:
         self.scheduler = scheduler
         self.steps = steps
         self.denoise = denoise
         self.windows = windows
+        self.rescale = rescale
 
     def sample(self, guider: Any, sigmas: Tensor, extra_args: dict[str, Any], callback: Any, noise: Tensor,
                latent_image: Tensor | None = None, denoise_mask: Tensor | None = None, disable_pbar: bool = False) -> Tensor:
@@ -74,10 +76,16 @@ class ClipSampler(comfy.samplers.Sampler):
         def predict(x: Tensor, timestep: Tensor, step: int) -> tuple[None, Tensor]:
             transformer = {**options.get("transformer_options", {}), STEP: step, TIMESTEPS: timesteps, ON_WINDOW: progress.window}
             call = {**options, "transformer_options": transformer}
+            conditional: list[Tensor] = []
+            if self.rescale and halves == 2:
+                call["sampler_post_cfg_function"] = [*options.get("sampler_post_cfg_function", []), partial(watch, conditional)]
             sigma = levels[step]
             scaled = x * (sigma**2 + 1) ** 0.5
             clean = guider(scaled, torch.full((frames,), sigma, device=x.device), model_options=call, seed=extra_args["seed"])
-            return None, prediction_of(clean, scaled, sigma, model.preset)
+            prediction = prediction_of(clean, scaled, sigma, model.preset)
+            if conditional:
+                prediction = rescale_guidance(prediction, prediction_of(conditional[0], scaled, sigma, model.preset), self.rescale)
+            return None, prediction
 
         def after(step: int, steps: int, x: Tensor, clean: Tensor) -> None:
             progress.done = sum(calls[:step + 1])
@@ -94,6 +102,12 @@ class ClipSampler(comfy.samplers.Sampler):
             return halves * len(self.windows.at(step, frames))
         plan = acceleration.at(step, self.steps)
         return (halves if plan.guidance == "computed" else 1) * len(self.windows.at(plan.whole, frames))
+
+
+def watch(conditional: list[Tensor], about: dict[str, Any]) -> Tensor:
+    """A function for the host to call after guidance: puts the conditional half's clean latents aside."""
+    conditional.append(about["cond_denoised"])
+    return about["denoised"]
 
 
 def prediction_of(clean: Tensor, x: Tensor, sigma: float, preset: FamilyPreset) -> Tensor:

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import folder_paths
 from comfy_api.latest import io
 
-from ..animate_core import pose_guider as core_guider
-from ..animate_core.checkpoints import CheckpointError, Kind, identify, prepare_pose_guider, prepare_reference_net, unet_config
+from ..animate_core.checkpoints import CheckpointError, CheckpointInfo, Kind, identify, prepare_reference_net, unet_config
 from ..animate_core.clip_vision import WEIGHT_FILES, read_clip_vision
-from ..animate_core.families import FAMILY_NAMES
+from ..animate_core.families import FAMILIES, FAMILY_NAMES, family_preset
+from ..animate_core.guider_files import family_of_guiders, guider_part, prepare_guider
 from ..animate_core.unet import UNet
 from . import host
 from .host_model import load_motion_unet
-from .sockets import PoseGuider, PoseGuiderSocket, ReferenceNet, ReferenceNetSocket
+from .sockets import PoseGuider, PoseGuiderSocket, ReferenceNet, ReferenceNetSocket, expect
 
 CATEGORY = "Marionette/loaders"
 IN_DENOISER = "none (in the denoiser file)"
 ALL_FOLDERS = "(all)"
 AUTO = "auto"
 # where people get the published files; nothing is downloaded by the pack
-GET_FILES = "huggingface.co/patrolli/AnimateAnyone (Moore) or TMElyralab/MusePose"
+GET_FILES = "huggingface.co/patrolli/AnimateAnyone (Moore), TMElyralab/MusePose, fudan-generative-ai/champ or ZJYang/AniPortrait"
 
 
 def model_files() -> list[str]:
@@ -50,20 +51,43 @@ def weight_dtype_input() -> io.Combo.Input:
 def family_input() -> io.Combo.Input:
     return io.Combo.Input(
         "family", options=[AUTO, *FAMILY_NAMES], default=AUTO, advanced=True,
-        tooltip="Whose weights these are: sets the noise schedule and the default windows. auto: MusePose by its 128 positions, else "
+        tooltip="Whose weights these are: sets the noise schedule, the default windows and how the reference is read. auto: MusePose by "
+                "its 128 positions, Champ, AniPortrait and Moore's face reenactment by their guiders where those are loaded with it, else "
                 "Moore.")
 
 
-def load_reference_net(path: str, weight_dtype: str, num_heads: int = 8, norm_num_groups: int = 32) -> ReferenceNet:
-    config, state_dict, _ = prepare_reference_net(host.load_state_dict(path), path, num_heads=num_heads, norm_num_groups=norm_num_groups)
+def load_reference_net(path: str, weight_dtype: str, num_heads: int = 8, norm_num_groups: int = 32, family: str = AUTO) -> ReferenceNet:
+    config, state_dict, _ = prepare_reference_net(host.load_state_dict(path), path, num_heads=num_heads, norm_num_groups=norm_num_groups,
+                                                  family=family)
     patcher, dtype = host.build_patcher(partial(UNet, config), state_dict, weight_dtype)
-    return ReferenceNet(patcher, dtype, os.path.basename(path), config)
+    return ReferenceNet(patcher, dtype, os.path.basename(path), config, "" if family == AUTO else family)
 
 
-def load_pose_guider(path: str, weight_dtype: str, family: str = "") -> PoseGuider:
-    (channels, out_channels), state_dict, _ = prepare_pose_guider(host.load_state_dict(path), path)
-    patcher, dtype = host.build_patcher(partial(core_guider.PoseGuider, channels, out_channels), state_dict, weight_dtype)
-    return PoseGuider(patcher, dtype, os.path.basename(path), out_channels, family)
+def load_pose_guider(path: str, weight_dtype: str, family: str = "", others: tuple[PoseGuider, ...] = ()) -> PoseGuider:
+    """others: guiders of the same model that were loaded before. Raises CheckpointError."""
+    name = os.path.basename(path)
+    config, state_dict, info = prepare_guider(host.load_state_dict(path), path)
+    part = guider_part(name, info)
+    if not part:
+        raise CheckpointError(f"{name} is {info.description}, and its name does not tell which: the four files have the same tensors. Name "
+                              f"it as published, such as {', '.join(f'{p}.pth' for p in FAMILIES['Champ'].guiders)}.")
+    check_together(name, part, info, others)
+    parts = [part, *(guider.part for guider in others)]
+    family = family or family_of_guiders(parts, [info]) or ""
+    patcher, dtype = host.build_patcher(config.build, state_dict, weight_dtype)
+    others = tuple(replace(guider, family=family) for guider in others)
+    return PoseGuider(patcher, dtype, name, config.outputs[0], family, part, config.outputs, others)
+
+
+def check_together(name: str, part: str, info: CheckpointInfo, others: tuple[PoseGuider, ...]) -> None:
+    """Raises CheckpointError for guiders that are not of one model, as far as can be told."""
+    for other in others:
+        sets = [preset.guiders for preset in FAMILIES.values() if len(preset.guiders) > 1]
+        if other.part == part:
+            raise CheckpointError(f"{name} and {other.source} are both the {part.replace('_', ' ')} of a model; choose another file.")
+        if not any({part, other.part} <= set(guiders) for guiders in sets):
+            raise CheckpointError(f"{name} is {info.description}, which does not go with {other.source}: only the guidance encoders of "
+                                  "Champ, and pose_guider1 and pose_guider2 of Moore's face reenactment, work together.")
 
 
 def clip_vision_choices() -> list[str]:
@@ -110,6 +134,9 @@ class LoadReferenceNet(io.ComfyNode):
                 file_input("file", "reference",
                            tooltip=f"reference_unet.pth or .safetensors in models/{host.MODEL_FOLDER}. Get it from {GET_FILES}."),
                 weight_dtype_input(),
+                io.Combo.Input("family", options=[AUTO, *FAMILY_NAMES], default=AUTO, optional=True, advanced=True,
+                               tooltip="Whose weights these are. It matters for Moore's face reenactment alone (Moore face), whose "
+                                       "ReferenceNet has an output head and serves both halves of the guidance."),
             ],
             outputs=[ReferenceNetSocket.Output("reference_net", display_name="REFERENCE_NET", tooltip="For Encode Reference.")],
         )
@@ -119,8 +146,8 @@ class LoadReferenceNet(io.ComfyNode):
         return host.file_stamp(model_path(file))
 
     @classmethod
-    def execute(cls, file: str, weight_dtype: str = AUTO) -> io.NodeOutput:
-        return io.NodeOutput(load_reference_net(model_path(file), weight_dtype))
+    def execute(cls, file: str, weight_dtype: str = AUTO, family: str = AUTO) -> io.NodeOutput:
+        return io.NodeOutput(load_reference_net(model_path(file), weight_dtype, family=family))
 
 
 class LoadMotionUNet(io.ComfyNode):
@@ -160,20 +187,30 @@ class LoadPoseGuider(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteLoadPoseGuider", display_name="Load Pose Guider", category=CATEGORY,
-            description="Loads the network that turns skeleton pictures into guidance for the motion UNet (pose_guider.pth).",
-            search_aliases=["pose_guider", "pose encoder", "animate anyone"],
-            inputs=[file_input("file", "pose", tooltip=f"pose_guider.pth or .safetensors in models/{host.MODEL_FOLDER}; "
-                                   f"its widths are read from the file (Moore, MusePose, novita). Get it from {GET_FILES}.")],
-            outputs=[PoseGuiderSocket.Output("pose_guider", display_name="POSE_GUIDER", tooltip="For Encode Pose.")],
+            description="Loads the network that turns skeleton pictures into guidance for the motion UNet (pose_guider.pth), of every "
+                        "kind: Moore, MusePose, novita, AniPortrait, one of Champ's four guidance encoders or of face reenactment's two.",
+            search_aliases=["pose_guider", "pose encoder", "animate anyone", "guidance encoder", "champ", "aniportrait", "reenactment"],
+            inputs=[
+                file_input("file", "pose", tooltip=f"pose_guider.pth or .safetensors in models/{host.MODEL_FOLDER}; its kind and widths "
+                           "are read from the file, and which of several guiders it is (guidance_encoder_depth, pose_guider1 ...) from its "
+                           f"name. Get it from {GET_FILES}."),
+                PoseGuiderSocket.Input("pose_guider", optional=True,
+                                       tooltip="The other guiders of the same model, from another Load Pose Guider: Champ has four, face "
+                                               "reenactment two."),
+            ],
+            outputs=[PoseGuiderSocket.Output("pose_guider", display_name="POSE_GUIDER", tooltip="For Encode Pose, or Encode Guidance.")],
         )
 
     @classmethod
-    def fingerprint_inputs(cls, file: str) -> Any:
+    def fingerprint_inputs(cls, file: str, **kwargs: Any) -> Any:
         return host.file_stamp(model_path(file))
 
     @classmethod
-    def execute(cls, file: str) -> io.NodeOutput:
-        return io.NodeOutput(load_pose_guider(model_path(file), AUTO))
+    def execute(cls, file: str, pose_guider: Any = None) -> io.NodeOutput:
+        others: tuple[PoseGuider, ...] = ()
+        if pose_guider is not None:
+            others = tuple(expect(pose_guider, PoseGuider, "pose_guider", "Use Load Pose Guider.").parts().values())
+        return io.NodeOutput(load_pose_guider(model_path(file), AUTO, others=tuple(replace(guider, others=()) for guider in others)))
 
 
 class LoadClipVision(io.ComfyNode):
@@ -214,9 +251,29 @@ def files_in(folder: str) -> list[str]:
     return [f for f in model_files() if folder == ALL_FOLDERS or f.replace(os.sep, "/").startswith(folder + "/")]
 
 
-def find_parts(folder: str) -> dict[str, str]:
-    """Part -> path, by what the files in the folder (and, for CLIP, in clip_vision) are. Raises CheckpointError."""
+@dataclass(frozen=True)
+class FoundFiles:
+    """A model's files. paths: by what they are, but for guiders, by which they are. family: where the guiders tell it."""
+
+    paths: dict[str, str]
+    guiders: dict[str, str]
+    family: str | None
+
+
+def find_guiders(names: list[str], infos: dict[str, CheckpointInfo]) -> tuple[dict[str, str], str | None]:
+    """A model's guiders, by which they are, and the family where they tell it; several only where a family has several."""
+    parts = {name: guider_part(name, infos[name]) for name in names}
+    family = family_of_guiders(list(parts.values()), [infos[name] for name in names])
+    chosen = set(parts.values())
+    if len(names) > 1 and (family is None or len(chosen) < len(parts) or not chosen <= {*FAMILIES[family].guiders}):
+        return {}, None
+    return {part: name for name, part in parts.items()}, family
+
+
+def find_parts(folder: str) -> FoundFiles:
+    """What the files in the folder (and, for CLIP, in clip_vision) are. Raises CheckpointError."""
     found: dict[str, list[str]] = {part: [] for part in WANTED}
+    infos: dict[str, CheckpointInfo] = {}
     others: list[str] = []
     for name in files_in(folder):
         try:
@@ -224,12 +281,22 @@ def find_parts(folder: str) -> dict[str, str]:
         except CheckpointError as error:
             others.append(str(error))
             continue
+        infos[name] = info
         parts = [part for part, kinds in WANTED.items() if info.kind in kinds and info.supported]
         for part in parts:
             found[part].append(name)
         if not parts:
             others.append(f"{name} is {info.description}")
     where = f"models/{host.MODEL_FOLDER}" + ("" if folder == ALL_FOLDERS else f"/{folder}")
+    guiders, family = find_guiders(found["pose guider"], infos)
+    if guiders:
+        found["pose guider"] = found["pose guider"][:1]
+    if family and family_preset(family).reference_head and not found["ReferenceNet"]:
+        # a ReferenceNet with an output head, beside a denoiser that has its motion modules
+        heads = [name for name in found["denoising UNet"] if infos[name].kind is Kind.DENOISER]
+        if len(heads) == 1 and len(found["denoising UNet"]) == 2:
+            found["ReferenceNet"] = heads
+            found["denoising UNet"].remove(heads[0])
     for part, names in found.items():
         if len(names) > 1:
             raise CheckpointError(f"folder: {where} holds several files that can be the {part}: {', '.join(names)}. "
@@ -255,7 +322,7 @@ def find_parts(folder: str) -> dict[str, str]:
         seen = f" Found besides: {'; '.join(others)}." if others else ""
         raise CheckpointError(f"folder: {where} lacks: {', '.join(missing)}.{seen} Get the files from {GET_FILES}, and the image encoder "
                               "from lambdalabs/sd-image-variations-diffusers")
-    return paths
+    return FoundFiles(paths, {part: model_path(name) for part, name in guiders.items()}, family)
 
 
 class LoadAnimateAnyone(io.ComfyNode):
@@ -267,7 +334,7 @@ class LoadAnimateAnyone(io.ComfyNode):
             description="Loads a whole model at once: finds denoising UNet, motion module, ReferenceNet, pose guider and image encoder "
                         "by what "
                         "the files are, whatever they are called.",
-            search_aliases=["animate anyone", "moore", "musepose", "load all"],
+            search_aliases=["animate anyone", "moore", "musepose", "champ", "aniportrait", "reenactment", "load all"],
             inputs=[
                 io.Combo.Input("folder", options=[ALL_FOLDERS, *folders], default=ALL_FOLDERS,
                                tooltip=f"A folder in models/{host.MODEL_FOLDER} with the files of one model. The image encoder may also "
@@ -291,11 +358,19 @@ class LoadAnimateAnyone(io.ComfyNode):
 
     @classmethod
     def execute(cls, folder: str, family: str = AUTO, weight_dtype: str = AUTO) -> io.NodeOutput:
-        paths = find_parts(folder)
-        model = load_motion_unet(paths["denoising UNet"], paths.get("motion module"), family, weight_dtype)
+        files = find_parts(folder)
+        paths = files.paths
+        if files.family and family not in (AUTO, files.family):
+            raise CheckpointError(f"family: the pose guider in this folder is {files.family}'s, not {family}'s; choose auto")
+        model = load_motion_unet(paths["denoising UNet"], paths.get("motion module"), files.family or family, weight_dtype)
+        told = model.model.preset.name
+        guiders: tuple[PoseGuider, ...] = ()
+        for path in files.guiders.values():
+            guiders = (load_pose_guider(path, AUTO, told, others=guiders), *guiders)
+            guiders = tuple(replace(guider, others=()) for guider in guiders)
         return io.NodeOutput(
             model,
-            load_reference_net(paths["ReferenceNet"], weight_dtype),
-            load_pose_guider(paths["pose guider"], AUTO, model.model.preset.name),
+            load_reference_net(paths["ReferenceNet"], weight_dtype, family=told),
+            replace(guiders[0], others=guiders[1:]),
             host.clip_vision_from(*read_clip_vision(paths["CLIP image encoder"])),
         )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from comfy_api.latest import io
 from PIL import Image
@@ -15,18 +17,22 @@ from torch import Tensor
 from ..animate_core.demo.character import LAST_SEED
 from ..animate_core.families import FAMILIES, FamilyPreset, family_preset
 from ..animate_core.memory import pose_bytes
+from ..animate_core.pose.face_mesh import faces_of_pose, mesh_pictures, read_face_landmarks
 from ..animate_core.pose.guidance import guidance_pictures
+from ..animate_core.pose.landmarks import face_pictures
 from ..animate_core.pose.moves import MOVES, move_clip
 from ..animate_core.pose.openpose import read_pose, write_pose
-from ..animate_core.pose.style import Look, complaints, look_of, preset_look, telling_frames
+from ..animate_core.pose.style import Look, complaints, face_complaints, look_of, preset_look, telling_frames
 from ..animate_core.pose_guider import POSES_AT_ONCE
-from ..animate_core.preprocess import Fit, pose_picture
+from ..animate_core.preprocess import Fit, fit_image, pose_picture
 from . import host
+from .guidance import Pictures, encode_pictures
 from .host_model import AnimateModel
 from .loaders import AUTO
 from .reference import CATEGORY, fit_input, size_inputs, to_picture, to_pixels
 from .sockets import (
     POSE_CATEGORY,
+    FaceLandmarksSocket,
     Pose,
     PoseGuider,
     PoseGuiderSocket,
@@ -40,6 +46,7 @@ from .sockets import (
 
 log = logging.getLogger(__name__)
 
+BATCH, STORED = "batch (published)", "stored"
 FEATURES, PICTURES = "features", "pictures"
 FEATURES_KEPT = 512 << 20  # bytes up to which features are kept, which saves making them again in every step
 
@@ -63,6 +70,79 @@ def look_at(images: Tensor, preset: FamilyPreset | None) -> Look | None:
     return None
 
 
+def check_guider(guider: PoseGuider, preset: FamilyPreset | None) -> None:
+    """Raises ValueError for a guider of another kind than the family's, or a set that lacks one."""
+    if guider.family == "Champ":
+        raise ValueError(f"pose_guider: {guider.source} is a guidance encoder of Champ; use Encode Guidance")
+    special = guider.family and family_preset(guider.family).content != "skeleton"
+    name = preset.name if preset else guider.family
+    if (special or (preset and preset.content != "skeleton")) and guider.family != name:
+        what = f"is {guider.family}'s" if guider.family else "is a body model's"
+        wanted = " and ".join(family_preset(name).guiders)
+        raise ValueError(f"pose_guider: {guider.source} {what}, and the family is {name}, which needs {wanted}; load the guiders that "
+                         "belong to the MODEL")
+
+
+def told_of(lacking: list[int], frames: int, name: str) -> None:
+    """Warns of frames without a face."""
+    if lacking:
+        log.warning("%s: no face is found in %d of %d frames (the first is %d); they are guided by black", name, len(lacking), frames,
+                    lacking[0])
+
+
+def check_face_pictures(images: Tensor, name: str) -> None:
+    """Warns of pictures that do not look like a face's points or lines on black."""
+    look = look_of(to_pixels(images[telling_frames(len(images))]))
+    for complaint in face_complaints(look):
+        log.warning("%s: %s; the result may be poor", name, complaint)
+
+
+def face_sources(images: Any, mouth_images: Any, pose_keypoint: Any, width: int, height: int,
+                 fit: Fit) -> tuple[dict[str, Pictures], int]:
+    """What both guiders of face reenactment are given, and the number of frames."""
+    names = FAMILIES["Moore face"].guiders
+    if images is None:
+        clip = read_pose(pose_keypoint, "pose_keypoint")
+        told_of(faces_of_pose(clip).lacking, len(clip), "pose_keypoint")
+        return {name: partial(face_pictures, clip, part, width, height, fit) for part, name in enumerate(names)}, len(clip)
+    if mouth_images is None:
+        raise ValueError("mouth_images: face reenactment is guided by two pictures a frame, of the face's points and of the mouth's; "
+                         "connect both, or give pose_keypoint")
+    both = [check_images(images, "images"), check_images(mouth_images, "mouth_images")]
+    if len(both[0]) != len(both[1]):
+        raise ValueError(f"mouth_images: {len(both[1])} frames, and images has {len(both[0])}; give one for each")
+    for name, batch in zip(("images", "mouth_images"), both, strict=True):
+        check_face_pictures(batch, name)
+    return {name: partial(map, to_picture, batch) for name, batch in zip(names, both, strict=True)}, len(both[0])
+
+
+def mesh_source(images: Any, pose_keypoint: Any, face_landmarks: Any, width: int, height: int,
+                fit: Fit) -> tuple[Iterator[Image.Image], int]:
+    """AniPortrait's pictures and their number."""
+    if images is not None:
+        images = check_images(images, "images")
+        check_face_pictures(images, "images")
+        return map(to_picture, images), len(images)
+    if face_landmarks is not None:
+        clip, name = read_face_landmarks(face_landmarks, "face_landmarks"), "face_landmarks"
+    else:
+        clip, name = faces_of_pose(read_pose(pose_keypoint, "pose_keypoint")), "pose_keypoint"
+        log.info("pose_keypoint: drawn from the 68 points of a face; the model was trained on MediaPipe's mesh (face_landmarks)")
+    told_of(clip.lacking, len(clip), name)
+    return mesh_pictures(clip, width, height, fit), len(clip)
+
+
+def kept_pictures(pictures: Iterator[Image.Image], frames: int, width: int, height: int, fit: Fit, preset: FamilyPreset) -> Tensor:
+    """Pictures of the clip's size `[F, height, width, 3]` uint8. Shows progress."""
+    resample = Image.Resampling[preset.picture_resample]
+    kept = torch.empty(frames, height, width, 3, dtype=torch.uint8, device=host.output_device())
+    progress = host.FrameProgress(frames)
+    for place, picture in zip(kept, pictures, strict=True):
+        place.copy_(torch.from_numpy(np.array(fit_image(picture, width, height, fit, resample))))
+        progress.update(1)
+    return kept
+
+
 def what_to_keep(guider: PoseGuider, frames: int, width: int, height: int) -> str:
     """Of a long clip whatever is smaller: of the published models the pictures, a third of the features."""
     features = guider.out_channels * guider.dtype.itemsize * width * height // 64
@@ -84,8 +164,10 @@ class EncodePose(io.ComfyNode):
         return io.Schema(
             node_id="MarionetteEncodePose", display_name="Encode Pose", category=CATEGORY,
             description="Turns a clip of skeletons into guidance for the motion UNet, frame by frame. One pose gives one frame. Give "
-                        "keypoints, which are drawn as the model was trained on them, or pictures that are drawn already.",
-            search_aliases=["pose video", "skeleton", "dwpose", "openpose", "pose guider", "animate anyone", "pose keypoint"],
+                        "keypoints, which are drawn as the model was trained on them, or pictures that are drawn already. Serves "
+                        "AniPortrait and Moore's face reenactment as well; Champ has Encode Guidance.",
+            search_aliases=["face reenactment", "aniportrait", "pose video", "skeleton", "dwpose", "openpose", "pose guider",
+                            "animate anyone", "pose keypoint"],
             inputs=[
                 PoseGuiderSocket.Input("pose_guider", tooltip="From Load Pose Guider."),
                 io.Image.Input("images", optional=True,
@@ -100,6 +182,15 @@ class EncodePose(io.ComfyNode):
                 io.Combo.Input("family", options=[AUTO, *FAMILIES], default=AUTO, optional=True, advanced=True,
                                tooltip="In whose style keypoints are drawn, and pictures are checked. auto: the MODEL's, else the pose "
                                        "guider's, else Moore's."),
+                io.Image.Input("mouth_images", optional=True,
+                               tooltip="For Moore's face reenactment with images: the pictures of the mouth's points, where images are "
+                                       "those of the face's. From pose_keypoint both are drawn."),
+                FaceLandmarksSocket.Input("face_landmarks", optional=True,
+                                          tooltip="For AniPortrait, instead of images: MediaPipe's mesh, from ComfyUI's Detect Face "
+                                                  "Landmarks (MediaPipe)."),
+                io.Combo.Input("statistics", options=[BATCH, STORED], default=BATCH, optional=True, advanced=True,
+                               tooltip="For AniPortrait. batch: its norms run by the statistics of each window, as published. stored: by "
+                                       "the file's, frame by frame, with the range of training; our own option, never published."),
                 io.Combo.Input("keep", options=[AUTO, FEATURES, PICTURES], default=AUTO, optional=True, advanced=True,
                                tooltip="What is kept of the clip. features: guidance, ready, 3.9 MB a frame at 512x768 in fp16. pictures: "
                                        "1.2 MB a frame, and guidance is made again in every step (0.6% of its work). auto: features up to "
@@ -110,13 +201,36 @@ class EncodePose(io.ComfyNode):
 
     @classmethod
     def execute(cls, pose_guider: Any, width: int, height: int, images: Any = None, fit: Fit = "crop", pose_keypoint: Any = None,
-                model: Any = None, family: str = AUTO, keep: str = AUTO) -> io.NodeOutput:
+                model: Any = None, family: str = AUTO, keep: str = AUTO, mouth_images: Any = None, face_landmarks: Any = None,
+                statistics: str = BATCH) -> io.NodeOutput:
         guider = expect(pose_guider, PoseGuider, "pose_guider", "Use Load Pose Guider.")
         check_size(width, height)
-        if (images is None) == (pose_keypoint is None):
-            raise ValueError(f"images: connect either images or pose_keypoint{'' if images is None else ', not both'}")
+        given = [name for name, value in (("images", images), ("pose_keypoint", pose_keypoint), ("face_landmarks", face_landmarks))
+                 if value is not None]
+        if len(given) != 1:
+            raise ValueError(f"images: connect either images or pose_keypoint{', not both' if given else ''}"
+                             f"{' (or face_landmarks alone)' if 'face_landmarks' in given else ''}")
         preset = known_preset(family, model, guider)
-        pictures: Iterator[Image.Image]
+        check_guider(guider, preset)
+        content = preset.content if preset else "skeleton"
+        if face_landmarks is not None and content != "face mesh":
+            raise ValueError("face_landmarks: they are for AniPortrait; "
+                             f"{preset.name if preset else 'this pose guider'} is guided by {content}: give images or pose_keypoint")
+        if mouth_images is not None and (content != "face points" or images is None):
+            raise ValueError("mouth_images: they go with images of face points, for Moore's face reenactment alone; take them off")
+        if content == "face points" and preset is not None:
+            sources, frames = face_sources(images, mouth_images, pose_keypoint, width, height, fit)
+            features = encode_pictures(guider.parts(), sources, frames, width, height, fit, preset)
+            return io.NodeOutput(Pose(features, None, guider.out_channels, width, height, guider.source, None, preset.name))
+        if content == "face mesh" and preset is not None:
+            pictures, frames = mesh_source(images, pose_keypoint, face_landmarks, width, height, fit)
+            if frames == 1 and max(width, height) <= 64 and statistics == BATCH:
+                raise ValueError(f"width: one frame of {width}x{height} has no statistics of its own; use more than 64 pixels, several "
+                                 "frames, or statistics 'stored'")
+            drawn = kept_pictures(pictures, frames, width, height, fit, preset)
+            return io.NodeOutput(Pose(drawn, guider, guider.out_channels, width, height, guider.source, None, preset.name,
+                                      statistics != BATCH))
+        look: Look | None
         if pose_keypoint is None:
             images = check_images(images, "images")
             look, frames = look_at(images, preset), len(images)

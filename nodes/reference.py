@@ -10,6 +10,7 @@ from comfy_api.latest import io
 from PIL import Image
 from torch import Tensor
 
+from ..animate_core.families import family_preset
 from ..animate_core.memory import reference_bytes
 from ..animate_core.preprocess import FITS, LATENT_SCALE, Fit, clip_square, fit_image
 from . import host
@@ -95,7 +96,21 @@ class EncodeReference(io.ComfyNode):
         with host.on_device(net.patcher, memory) as device:
             features = net.patcher.model.reference_features(latent.to(device, net.dtype), token.to(device, net.dtype), host.attention({}))
             features = {path: x.to(host.output_device()) for path, x in features.items()}
-        return io.NodeOutput(Reference(features, token.to(host.output_device()), width, height, net.source))
+            unconditional = None
+            if net.family and family_preset(net.family).unconditional_reference:
+                unconditional = cls.unconditional(net, latent, token, device)
+        return io.NodeOutput(Reference(features, token.to(host.output_device()), width, height, net.source, unconditional))
+
+    @staticmethod
+    def unconditional(net: ReferenceNet, latent: Tensor, token: Tensor, device: torch.device) -> dict[str, Tensor]:
+        """The features of a zero latent and token, which depend on the size alone; kept for the last one."""
+        size = (latent.shape[-1], latent.shape[-2])
+        if size not in net.unconditional:
+            zeros = torch.zeros_like(latent).to(device, net.dtype), torch.zeros_like(token).to(device, net.dtype)
+            features = net.patcher.model.reference_features(*zeros, host.attention({}))
+            net.unconditional.clear()
+            net.unconditional[size] = {path: x.to(host.output_device()) for path, x in features.items()}
+        return net.unconditional[size]
 
     @staticmethod
     def token(net: ReferenceNet, picture: Image.Image, clip_vision: Any, clip_vision_output: Any) -> Tensor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..animate_core.families import FAMILIES
 from ..animate_core.pose.style import complaints
 from ..animate_core.sampling import DDIM, NOISE_ORDERS, SCHEDULERS, draw_noise, make_scheduler
 from ..animate_core.windows import SCHEDULES, Windows
@@ -62,6 +64,17 @@ def check_fit(model: AnimateModel, reference: Any, pose: Any, frames: int, windo
         theirs = reference.features[first].shape[-1] if first in reference.features else "no"
         raise ValueError(f"reference: the features of {reference.source} do not fit the MODEL ({first}: {theirs} channels, the MODEL has "
                          f"{widths.get(first, 'no such block')}); load ReferenceNet and motion UNet of one model")
+    if (reference.unconditional is not None) != model.preset.unconditional_reference:
+        whose = "reads a reference in both halves of the guidance" if model.preset.unconditional_reference else "does not"
+        raise ValueError(f"reference: {reference.source} was encoded for another family than the MODEL's, {model.preset.name}, which "
+                         f"{whose}; "
+                         "load both with the same family")
+    theirs = FAMILIES[pose.family].content if pose.family else "skeleton"
+    if theirs != model.preset.content:
+        raise ValueError(f"pose: it holds {theirs} for {pose.family or 'a body model'}, and the MODEL is loaded as {model.preset.name}'s, "
+                         "which "
+                         f"is guided by {model.preset.content}; load both with Load Animate Anyone, or choose the family in Load Motion "
+                         "UNet")
     if reference.token.shape[-1] != config.cross_attention_dim:
         raise ValueError(f"reference: its image token has {reference.token.shape[-1]} numbers, the MODEL takes "
                          f"{config.cross_attention_dim}")
@@ -86,9 +99,10 @@ def check_fit(model: AnimateModel, reference: Any, pose: Any, frames: int, windo
 
 
 def conditioning(reference: Reference, pose: Pose, windows: Windows) -> tuple[list, list]:
-    """CONDITIONING for the two halves; the unconditional one has a zero token and no reference, but the same poses."""
+    """CONDITIONING for the two halves; the unconditional one has a zero token and the same poses, but no reference or one of its own."""
     positive = [[reference.token, {COND_KEY: ClipSource(reference, pose, windows)}]]
-    negative = [[torch.zeros_like(reference.token), {COND_KEY: ClipSource(None, pose, windows)}]]
+    other = None if reference.unconditional is None else replace(reference, features=reference.unconditional, unconditional=None)
+    negative = [[torch.zeros_like(reference.token), {COND_KEY: ClipSource(other, pose, windows)}]]
     return positive, negative
 
 
@@ -114,8 +128,7 @@ def frames_input() -> io.Int.Input:
 
 def windows_input() -> Any:
     return WindowsSocket.Input("windows", optional=True, tooltip="How a long clip is cut. Without it: the length that the model was "
-                                                                 "trained for, "
-                                                                 "shifted at every step, with pyramid weights.")
+                                                                 "trained for, shifted at every step, with pyramid weights.")
 
 
 class ContextWindows(io.ComfyNode):
@@ -143,14 +156,17 @@ class ContextWindows(io.ComfyNode):
                 io.Boolean.Input("closed_loop", default=False, tooltip="Windows run over the clip's end to its start, for clips that loop. "
                                                                        "The reference implementation does so always, and mixes the last "
                                                                        "frames with the first."),
+                io.Boolean.Input("pad", default=False, optional=True, advanced=True,
+                                 tooltip="MusePose's way, for the published schedule without closed_loop: the last pose is repeated until "
+                                         "no window wraps round, and what is made of it cut off (after KSampler, by Latent From Batch)."),
             ],
             outputs=[WindowsSocket.Output("windows", display_name="WINDOWS", tooltip="For Multi-Frame Sampler or Animate Conditioning.")],
         )
 
     @classmethod
     def execute(cls, length: int, overlap: int, stride: int = 1, schedule: str = SCHEDULES[0], weights: str = "pyramid",
-                closed_loop: bool = False) -> io.NodeOutput:
-        return io.NodeOutput(Windows(length, overlap, stride, schedule, weights, closed_loop))
+                closed_loop: bool = False, pad: bool = False) -> io.NodeOutput:
+        return io.NodeOutput(Windows(length, overlap, stride, schedule, weights, closed_loop, pad))
 
 
 class MultiFrameSampler(io.ComfyNode):
@@ -180,6 +196,9 @@ class MultiFrameSampler(io.ComfyNode):
                                        "in KSampler."),
                 windows_input(),
                 io.Latent.Input("latent", optional=True, tooltip="A clip to start from, with denoise below 1: one latent a frame."),
+                io.Float.Input("rescale", default=0.0, min=0.0, max=1.0, step=0.05, optional=True, advanced=True,
+                               tooltip="Guidance rescale, over the whole clip: brings back contrast that a high cfg overdoes. 0: off, as "
+                                       "published; 0.7 is usual."),
             ],
             outputs=[io.Latent.Output("latent", display_name="LATENT", tooltip="One latent a frame [frames, 4, h, w], for VAE Decode.")],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],
@@ -187,7 +206,8 @@ class MultiFrameSampler(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: Any, reference: Any, pose: Any, seed: int, steps: int, cfg: float, scheduler: str = DDIM, frames: int = 0,
-                denoise: float = 1.0, noise: str = NOISE_ORDERS[0], windows: Any = None, latent: Any = None) -> io.NodeOutput:
+                denoise: float = 1.0, noise: str = NOISE_ORDERS[0], windows: Any = None, latent: Any = None,
+                rescale: float = 0.0) -> io.NodeOutput:
         animate = animate_model(model)
         try:
             make_scheduler(scheduler, animate.preset)
@@ -201,11 +221,14 @@ class MultiFrameSampler(io.ComfyNode):
         refuse_block_merges(cls.hidden)
         reference, pose, frames, windows = check_fit(animate, reference, pose, frames, windows)
         start = cls.start_latent(latent, pose, frames, denoise)
+        total = windows.padded(frames)
+        pose, start = pose.padded(frames, total), torch.cat([start, start[-1:].expand(total - frames, -1, -1, -1)])
         sigmas = ddim_sigmas(model, steps, denoise)
-        initial = draw_noise(seed, frames, pose.height // 8, pose.width // 8, order=noise)
+        initial = draw_noise(seed, total, pose.height // 8, pose.width // 8, order=noise)
         positive, negative = conditioning(reference, pose, windows)
-        samples = sample(model, positive, negative, initial, start, sigmas, cfg, seed, ClipSampler(scheduler, steps, denoise, windows))
-        return io.NodeOutput({"samples": samples})
+        sampler = ClipSampler(scheduler, steps, denoise, windows, rescale)
+        samples = sample(model, positive, negative, initial, start, sigmas, cfg, seed, sampler)
+        return io.NodeOutput({"samples": samples[:frames]})
 
     @staticmethod
     def start_latent(latent: dict[str, Any] | None, pose: Pose, frames: int, denoise: float) -> Tensor:
@@ -219,8 +242,7 @@ class MultiFrameSampler(io.ComfyNode):
         samples, wanted = latent["samples"], (frames, 4, pose.height // 8, pose.width // 8)
         if tuple(samples.shape) != wanted:
             raise ValueError(f"latent: its shape is {tuple(samples.shape)} and the clip's {wanted} (frames, channels, height / 8, width "
-                             "/ 8); "
-                             "encode as many frames of the same size as the pose has")
+                             "/ 8); encode as many frames of the same size as the pose has")
         return samples
 
 
@@ -246,6 +268,8 @@ class AnimateConditioning(io.ComfyNode):
     def execute(cls, model: Any, reference: Any, pose: Any, frames: int = 0, windows: Any = None) -> io.NodeOutput:
         refuse_block_merges(cls.hidden)
         reference, pose, frames, windows = check_fit(animate_model(model), reference, pose, frames, windows)
+        total = windows.padded(frames)
+        pose, frames = pose.padded(frames, total), total
         positive, negative = conditioning(reference, pose, windows)
         return io.NodeOutput(model, positive, negative, {"samples": empty_latent(pose, frames)})
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..animate_core.memory import pictures_step_bytes
+from ..animate_core.blocks import Attention
+from ..animate_core.families import FAMILIES
+from ..animate_core.guiders import WindowPictures
+from ..animate_core.guiders import guider_on as multi_scale_on
+from ..animate_core.memory import guider_bytes, pictures_step_bytes
 from ..animate_core.pose.style import Look
 from ..animate_core.pose_guider import PoseFrames, guider_on
 from ..animate_core.unet import UNetConfig
+from ..animate_core.windows import take
 
 ReferenceNetSocket = io.Custom("REFERENCE_NET")
 PoseGuiderSocket = io.Custom("POSE_GUIDER")
@@ -21,6 +27,7 @@ PoseSocket = io.Custom("POSE")
 PoseKeypointSocket = io.Custom("POSE_KEYPOINT")  # the host's own
 PoseDataSocket = io.Custom("POSEDATA")  # the WanAnimate preprocessors'
 PoseDetectorSocket = io.Custom("POSE_DETECTOR")  # an open DWPose
+FaceLandmarksSocket = io.Custom("FACE_LANDMARKS")  # the host's own
 WindowsSocket = io.Custom("WINDOWS")
 
 POSE_CATEGORY = "Marionette/pose"
@@ -40,32 +47,49 @@ class Network:
 
 @dataclass(frozen=True)
 class ReferenceNet(Network):
+    """family: where it is known. unconditional: what that half of the guidance reads, by the latent's size, where it reads a reference."""
+
     config: UNetConfig
+    family: str = ""
+    unconditional: dict[tuple[int, int], dict[str, Tensor]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class PoseGuider(Network):
-    """family: whose skeletons it was trained on, empty where its file alone was loaded."""
+    """family: whose pictures it was trained on, empty where its file does not tell. part: which of its family's guiders it is. outputs:
+    widths of its features, one for each place where they enter the MODEL. others: the rest of a family's several guiders."""
 
     out_channels: int
     family: str = ""
+    part: str = "pose_guider"
+    outputs: tuple[int, ...] = ()
+    others: tuple[PoseGuider, ...] = ()
+
+    def parts(self) -> dict[str, PoseGuider]:
+        """The model's guiders, this one among them, in the order of its family."""
+        found = {guider.part: guider for guider in (self, *self.others)}
+        order = FAMILIES[self.family].guiders if self.family else ()
+        return {part: found[part] for part in (*(p for p in order if p in found), *(p for p in found if p not in order))}
 
 
 @dataclass(frozen=True)
 class Reference:
-    """features: block path -> `[1, N, C]`; token `[1, 1, D]`; size of the picture in pixels. Tensors off the GPU."""
+    """features: block path -> `[1, N, C]`; token `[1, 1, D]`; size of the picture in pixels. unconditional: the same features for the
+    unconditional half, where it reads a reference. Tensors off the GPU."""
 
     features: dict[str, Tensor]
     token: Tensor
     width: int
     height: int
     source: str
+    unconditional: dict[str, Tensor] | None = None
 
 
 @dataclass(frozen=True)
 class Pose:
     """kept: features `[F, C, height / 8, width / 8]`; or pictures `[F, height, width, 3]` uint8, of which the guider makes features while
-    sampling. Off the GPU. look: what the skeletons look to be, None where they suit their family."""
+    sampling. Off the GPU. look: what the skeletons look to be, None where they suit their family. family: whose guidance it is, where that
+    is told. stored_statistics: as in `MultiScaleGuider.forward`."""
 
     kept: Tensor
     guider: PoseGuider | None
@@ -74,22 +98,53 @@ class Pose:
     height: int
     source: str
     look: Look | None = None
+    family: str = ""
+    stored_statistics: bool = False
+    # what sampling runs share: both halves of the guidance read the same
+    at_work: WeakValueDictionary[torch.device, WindowPictures] = field(default_factory=WeakValueDictionary, compare=False)
 
     @property
     def frames(self) -> int:
         return len(self.kept)
 
-    def ready(self, device: torch.device) -> PoseFrames:
-        """For sampling on a device. A guider's weights, a few MB, go there with the rest of the conditioning, for each card its own."""
-        guider = None if self.guider is None else guider_on(self.guider.patcher.model, device, self.guider.dtype)
-        return PoseFrames(self.kept, guider)
+    @property
+    def by_window(self) -> bool:
+        """Whether a window's features depend on all of its frames, and enter at several places."""
+        return self.guider is not None and len(self.guider.outputs) > 1
+
+    def padded(self, frames: int, total: int) -> Pose:
+        """The first frames, and the last of them repeated."""
+        if total == frames:
+            return self
+        order = [*range(frames), *[frames - 1] * (total - frames)]
+        return replace(self, kept=take(self.kept, order), at_work=WeakValueDictionary())
+
+    def ready(self, device: torch.device, keep: bool, attention: Attention) -> PoseFrames | WindowPictures:
+        """For sampling on a device. A guider's weights go there with the rest of the conditioning, for each card its own. keep: whether the
+        same windows come again in every step."""
+        if self.guider is None:
+            return PoseFrames(self.kept)
+        if not self.by_window:
+            return PoseFrames(self.kept, guider_on(self.guider.patcher.model, device, self.guider.dtype))
+        found = self.at_work.get(device)
+        if found is None or found.keep is not keep:
+            guider = multi_scale_on(self.guider.patcher.model, device, self.guider.dtype)
+            # with stored statistics the range that those were gathered in
+            values = (-1.0, 1.0) if self.stored_statistics else FAMILIES[self.family].picture_range
+            found = WindowPictures(self.kept, guider, self.guider.dtype, values, self.stored_statistics, keep, attention)
+            self.at_work[device] = found
+        return found
 
     def window_bytes(self, frames: int, channels: int) -> int:
         """What making a window's features takes on the GPU, beside the clip's conditioning; 0 where they are ready."""
         if self.guider is None:
             return 0
-        return pictures_step_bytes(self.width // 8, self.height // 8, frames, self.guider.dtype.itemsize,
-                                   self.guider.patcher.model.conv_in.out_channels, channels)
+        itemsize = self.guider.dtype.itemsize
+        if self.by_window:
+            weights = sum(x.numel() for x in self.guider.patcher.model.state_dict().values()) * itemsize
+            return weights + guider_bytes("multi-scale", self.width, self.height, frames, itemsize)
+        first = self.guider.patcher.model.conv_in.out_channels
+        return pictures_step_bytes(self.width // 8, self.height // 8, frames, itemsize, first, channels)
 
 
 def scores_input() -> io.Combo.Input:

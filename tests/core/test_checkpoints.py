@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from animate_core import checkpoints
 from animate_core.checkpoints import CheckpointError, Kind, identify
+from animate_core.guider_files import GuiderConfig, family_of_guiders, guider_part, prepare_guider
 from animate_core.unet import UNet, UNetConfig
 
 State = dict[str, Tensor]
@@ -171,19 +173,101 @@ def test_pose_guider_widths(widths: tuple[int, ...], family: str | None, values:
     assert checkpoints.prepare_pose_guider(meta(shapes), "g.pth")[0] == (widths, 320)
 
 
-@pytest.mark.parametrize(("shapes", "tensors", "values", "family"), [
-    (champ(), 149, 3_833_136, "Champ"),
-    (aniportrait(), 184, 167_528_848, "AniPortrait"),
-    (conv_layers(False) | conv("final_proj", 320, 128, 1), 19, None, "Open-AnimateAnyone"),
-    (conv_layers(True) | conv("final_proj", 4, 128, 1), 59, None, "Open-AnimateAnyone"),
+@pytest.mark.parametrize(("shapes", "tensors", "values", "family", "config"), [
+    (champ(), 149, 3_833_136, "Champ", GuiderConfig("guidance", (16, 32, 96, 256), (320,))),
+    (aniportrait(), 184, 167_528_848, "AniPortrait",
+     GuiderConfig("multi-scale", (3, 16, 16, 32, 32, 64, 64, 128), (320, 320, 640, 1280, 1280), 1408)),
+    (guider((16, 32, 96, 256)), 16, 1_086_480, "Moore", GuiderConfig("pose", (16, 32, 96, 256), (320,))),
 ])
-def test_other_guiders_are_refused_by_name(shapes: dict[str, tuple[int, ...]], tensors: int, values: int | None, family: str) -> None:
+def test_guiders_of_every_kind(shapes: dict[str, tuple[int, ...]], tensors: int, values: int, family: str, config: GuiderConfig) -> None:
     assert len(shapes) == tensors
-    assert values is None or values_in(shapes) == values
+    assert values_in({key: shape for key, shape in shapes.items() if "running_" not in key and "batches" not in key}) == values or (
+        values_in(shapes) == values)
     info = identify(meta(shapes))
-    assert (info.kind, info.family, info.supported) == (Kind.POSE_GUIDER, family, False)
-    with pytest.raises(CheckpointError, match=rf"guide.pth is an? {family} .*not supported; Load Pose Guider needs .* MusePose or novita"):
-        checkpoints.prepare_pose_guider(meta(shapes), "guide.pth")
+    assert (info.kind, info.family, info.supported) == (Kind.POSE_GUIDER, family, True)
+    found, kept, _ = prepare_guider(meta(shapes), "g.pth")
+    assert found == config
+    found.build(device="meta").load_state_dict(kept, strict=True)
+    # what Champ's files hold and nothing reads
+    assert len(shapes) - len(kept) == (114 if family == "Champ" else 0)
+    for key in (next(iter(shapes)), list(shapes)[-1]):
+        with pytest.raises(CheckpointError, match="^g.pth .*(missing|no complete|unknown kind)"):
+            prepare_guider(meta({k: s for k, s in shapes.items() if k != key}), "g.pth")
+    with pytest.raises(CheckpointError, match=r"g.pth does not fit: 1 tensor unexpected \(extra.weight\)"):
+        prepare_guider(meta(shapes | {"extra.weight": (1,)}), "g.pth")
+
+
+def test_an_unused_tensor_of_champs_counts_as_well() -> None:
+    shapes = champ() | {"attentions.2.proj_in.weight": (32, 33, 1, 1)}
+    with pytest.raises(CheckpointError, match=r"1 tensor misshapen \(attentions.2.proj_in.weight \[32, 33, 1, 1\] instead of"):
+        prepare_guider(meta(shapes), "guidance_encoder_depth.pth")
+
+
+@pytest.mark.parametrize(("name", "shapes", "part"), [
+    ("champ/guidance_encoder_depth.pth", champ(), "guidance_encoder_depth"), ("Champ\\guidance_encoder_semantic_map.pth", champ(),
+                                                                            "guidance_encoder_semantic_map"),
+    ("my_DWPose.safetensors", champ(), "guidance_encoder_dwpose"), ("normal_depth.pth", champ(), ""), ("encoder.pth", champ(), ""),
+    ("reenact/pose_guider1.pth", guider((16, 32, 96, 256)), "pose_guider1"),
+    ("pose_guider_2.pth", guider((16, 32, 96, 256)), "pose_guider2"),
+    ("pose_guider.pth", guider((16, 32, 96, 256)), "pose_guider"), ("pose_guider1.pth", aniportrait(), "pose_guider"),
+])
+def test_which_of_several_guiders(name: str, shapes: dict[str, tuple[int, ...]], part: str) -> None:
+    """Their tensors have the same names and shapes: the file's name alone tells."""
+    assert guider_part(name, identify(meta(shapes))) == part
+
+
+def test_families_of_guiders() -> None:
+    moore, encoder, portrait = (identify(meta(shapes)) for shapes in (guider((16, 32, 96, 256)), champ(), aniportrait()))
+    assert family_of_guiders(["pose_guider"], [moore]) is None
+    assert family_of_guiders(["pose_guider2", "pose_guider1"], [moore, moore]) == "Moore face"
+    assert family_of_guiders(["guidance_encoder_depth"], [encoder]) == "Champ"
+    assert family_of_guiders(["pose_guider"], [portrait]) == "AniPortrait"
+    assert family_of_guiders(["pose_guider", "guidance_encoder_depth"], [moore, encoder]) is None
+
+
+@pytest.mark.parametrize("shapes", [
+    conv_layers(False) | conv("final_proj", 320, 128, 1), conv_layers(True) | conv("final_proj", 4, 128, 1)])
+def test_open_animate_anyones_guiders_are_refused_by_name(shapes: dict[str, tuple[int, ...]]) -> None:
+    info = identify(meta(shapes))
+    assert (info.kind, info.family, info.supported) == (Kind.POSE_GUIDER, "Open-AnimateAnyone", False)
+    for prepare in (prepare_guider, checkpoints.prepare_pose_guider, checkpoints.check_file):
+        with pytest.raises(CheckpointError, match=r"guide.pth is an Open-AnimateAnyone .*(not supported; Load Pose Guider|nothing can be)"):
+            prepare(meta(shapes), "guide.pth")
+
+
+def test_open_animate_anyones_reference_net_is_refused_by_name(published: dict[str, State]) -> None:
+    tail = "up_blocks.3.attentions.2."
+    kept = (f"{tail}norm.", f"{tail}proj_in.", f"{tail}transformer_blocks.0.norm1.")
+    state = {key: t for key, t in published["reference_unet.pth"].items() if not key.startswith(tail) or key.startswith(kept)}
+    with pytest.raises(CheckpointError, match="r.pth is an Open-AnimateAnyone ReferenceNet .*not supported; Load ReferenceNet needs"):
+        checkpoints.prepare_reference_net(state, "r.pth")
+
+
+def test_the_reference_net_of_face_reenactment_has_a_head(published: dict[str, State]) -> None:
+    whole = published["denoising_unet.pth"]
+    config, state, info = checkpoints.prepare_reference_net(whole, "reference_unet.pth", family="Moore face")
+    assert (config, len(state), info.family) == (UNetConfig(out_channels=None), 682, "Moore face")
+    UNet(config, device="meta").load_state_dict(state, strict=True)
+    with pytest.raises(CheckpointError, match="If it is that of Moore's face reenactment, choose this family"):
+        checkpoints.prepare_reference_net(whole, "reference_unet.pth")
+    with pytest.raises(CheckpointError, match="1 tensor missing"):
+        checkpoints.prepare_reference_net({k: t for k, t in whole.items() if k != "conv_norm_out.bias"}, "r.pth", family="Moore face")
+    # one without a head is as good: nothing reads the head
+    assert checkpoints.prepare_reference_net(published["reference_unet.pth"], "r.pth", family="Moore face")[0] == config
+
+
+def test_check_tells_complete_files(published: dict[str, State], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for file, state in published.items():
+        assert checkpoints.check_file(state, file) == identify(state)
+        with pytest.raises(CheckpointError, match="1 tensor missing"):
+            checkpoints.check_file({k: t for k, t in state.items() if k != list(state)[-1]}, file)
+    denoiser, motion = small_files()
+    save_file({k: t.contiguous() for k, t in {**denoiser, **motion}.items()}, tmp_path / "whole.safetensors")
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    assert checkpoints.main(["check", str(tmp_path / "whole.safetensors")]) == 0
+    assert "whole.safetensors: complete" in capsys.readouterr().out
+    assert checkpoints.main(["check", str(tmp_path / "other.safetensors")]) == 1
+    assert "other.safetensors is an unknown kind of file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("state", "kind", "text"), [
@@ -354,8 +438,8 @@ def test_wrong_reference_net_and_guider(published: dict[str, State]) -> None:
 
 def test_unknown_family() -> None:
     denoiser, motion = small_files()
-    with pytest.raises(ValueError, match="unknown checkpoint family 'Champ'"):
-        checkpoints.prepare_denoiser(denoiser, motion, "d.pth", "m.pth", "Champ")
+    with pytest.raises(ValueError, match="unknown checkpoint family 'EchoMimic'"):
+        checkpoints.prepare_denoiser(denoiser, motion, "d.pth", "m.pth", "EchoMimic")
 
 
 def test_misfit_of_two_files(published: dict[str, State]) -> None:

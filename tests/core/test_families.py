@@ -13,7 +13,7 @@ from animate_core.demo import clip
 
 
 def test_names() -> None:
-    assert families.FAMILY_NAMES == ("Moore", "MusePose", "novita")
+    assert families.FAMILY_NAMES == ("Moore", "MusePose", "novita", "Champ", "AniPortrait", "Moore face")
     assert [families.family_preset(name).name for name in families.FAMILY_NAMES] == list(families.FAMILY_NAMES)
 
 
@@ -26,7 +26,7 @@ def test_presets_cannot_be_changed() -> None:
     assert families.scheduler_config(families.FAMILIES["Moore"])["beta_start"] == 0.00085
 
 
-@pytest.mark.parametrize("name", ["auto", "moore", "Champ", ""])
+@pytest.mark.parametrize("name", ["auto", "moore", "EchoMimic", ""])
 def test_unknown_family(name: str) -> None:
     with pytest.raises(ValueError, match=r"unknown checkpoint family .*Moore, MusePose, novita"):
         families.family_preset(name)
@@ -40,6 +40,14 @@ def test_unknown_family(name: str) -> None:
                   "pose_channels": (16, 32, 96, 256)}),
     ("novita", {"window_length": 24, "window_overlap": 4, "closed_loop": True, "max_frames": 32, "guidance": 3.5, "colour_order": "RGB",
                 "pose_channels": (16, 32, 64, 128)}),
+    ("Champ", {"beta_schedule": "linear", "window_length": 24, "window_overlap": 4, "closed_loop": True, "steps": 20, "width": 512,
+               "height": 512, "picture_range": (0, 1), "picture_resample": "BICUBIC", "unconditional_reference": False,
+               "guiders": ("guidance_encoder_depth", "guidance_encoder_normal", "guidance_encoder_semantic_map",
+                           "guidance_encoder_dwpose")}),
+    ("AniPortrait", {"beta_schedule": "linear", "window_length": 16, "window_overlap": 4, "closed_loop": True, "steps": 25, "width": 512,
+                     "height": 512, "picture_range": (-1, 509), "colour_order": "BGR", "guided_by_window": True, "max_frames": 32}),
+    ("Moore face", {"beta_schedule": "linear", "window_length": 24, "window_overlap": 4, "closed_loop": True, "steps": 20, "width": 512,
+                    "height": 512, "guiders": ("pose_guider1", "pose_guider2"), "unconditional_reference": True}),
 ])
 def test_published_settings(name: str, expected: dict[str, Any]) -> None:
     preset = families.family_preset(name)
@@ -68,7 +76,8 @@ ALPHAS = {
 
 
 @pytest.mark.parametrize(("name", "schedule"), [
-    ("Moore", "linear"), ("novita", "linear"), ("MusePose", "scaled_linear"), ("Demo", "scaled_linear")])
+    ("Moore", "linear"), ("novita", "linear"), ("Champ", "linear"), ("AniPortrait", "linear"),
+    ("MusePose", "scaled_linear"), ("Demo", "scaled_linear")])
 def test_ddim_alphas_and_timesteps(name: str, schedule: str) -> None:
     schedulers = pytest.importorskip("diffusers.schedulers")
     scheduler = schedulers.DDIMScheduler(**families.ddim_config(families.family_preset(name)))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from animate_core.memory import REFERENCE_NUMBERS, pictures_step_bytes, pose_bytes, reference_bytes, step_bytes
+from animate_core.guiders import GuidanceEncoder, MultiScaleGuider
+from animate_core.memory import REFERENCE_NUMBERS, guider_bytes, pictures_step_bytes, pose_bytes, reference_bytes, step_bytes
 from animate_core.pose_guider import POSES_AT_ONCE, PoseFrames, PoseGuider
 from benchmarks.card import peak_of, pretended_card
 from benchmarks.memory import peak_of_pose, peak_of_reference, peak_of_step
@@ -47,6 +48,12 @@ def test_the_claim_for_making_a_windows_features(frames: int) -> None:
 def test_the_encoders_claims(width: int, height: int, dtype: torch.dtype) -> None:
     check(reference_bytes(width // 8, height // 8, dtype.itemsize), peak_of_reference(width, height, dtype).above)
     check(pose_bytes(width, height, POSES_AT_ONCE, dtype.itemsize), peak_of_pose(width, height, POSES_AT_ONCE, dtype).above)
+
+
+@pytest.mark.parametrize(("guider_class", "network"), [("guidance", GuidanceEncoder), ("multi-scale", MultiScaleGuider)])
+@pytest.mark.parametrize(("width", "height", "frames"), [(512, 512, 1), (512, 512, 8), (512, 512, 16), (768, 1024, 8)])
+def test_the_other_guiders_claims(guider_class: str, network: type[torch.nn.Module], width: int, height: int, frames: int) -> None:
+    check(guider_bytes(guider_class, width, height, frames, 2), peak_of_pose(width, height, frames, HALF, network).above)
 
 
 def test_a_guided_step_fits_a_card_of_8_gb() -> None:

@@ -20,7 +20,9 @@ from animate_core.sampling import (
     SamplingError,
     ddim_timesteps,
     draw_noise,
+    interpolate_latents,
     make_scheduler,
+    rescale_guidance,
     sample_clip,
     set_timesteps,
     unet_predictor,
@@ -91,6 +93,25 @@ def test_guidance_is_u_plus_s_times_the_difference() -> None:
     sample_clip(predict, z, MOORE, steps=1, guidance=4.0, callback=lambda step, steps, x, clean: seen.append(clean))
     # one step from t = 999, where alpha is 0: the clean estimate is -v, v = 2 + 4 (3 - 2)
     assert torch.allclose(seen[0], torch.full_like(z, -6.0))
+
+
+def test_rescaling_brings_back_the_conditional_deviation() -> None:
+    """By hand: guided [0, 4], conditional [1, 2]; deviations (n - 1) 2.828 and 0.707."""
+    guided, conditional = torch.tensor([[0.0], [4.0]]), torch.tensor([[1.0], [2.0]])
+    assert rescale_guidance(guided, conditional, 1.0).flatten().tolist() == pytest.approx([0.0, 1.0])
+    assert rescale_guidance(guided, conditional, 0.5).flatten().tolist() == pytest.approx([0.0, 2.5])
+    assert rescale_guidance(guided, conditional, 0.0) is guided
+
+
+def test_interpolated_latents_lie_on_the_arc() -> None:
+    """A quarter of a circle in thirds: 30 and 60 degrees; parallel ones are joined by a straight line."""
+    x = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 3.0]]).view(3, 2, 1, 1)
+    flat = interpolate_latents(x, 3).flatten(1).tolist()
+    root = 3**0.5 / 2
+    assert flat == [pytest.approx(row) for row in ([1, 0], [root, 0.5], [0.5, root], [0, 1], [0, 5 / 3], [0, 7 / 3], [0, 3])]
+    assert interpolate_latents(x, 2, spherical=False).flatten(1)[1].tolist() == pytest.approx([0.5, 0.5])
+    with pytest.raises(SamplingError, match="factor: 0"):
+        interpolate_latents(x, 0)
 
 
 @pytest.mark.parametrize(("steps", "first", "last"), [(20, [999, 949], 49), (25, [999, 959], 39), (30, [999, 966, 932, 899], 32)])

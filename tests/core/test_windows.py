@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from animate_core.windows import Windows, bit_reversed_fraction, predict_in_windows
+from animate_core.windows import Windows, bit_reversed_fraction, padded_length, predict_in_windows
 
 
 def spans(windows: list[list[int]]) -> list[tuple[int, int]]:
@@ -82,3 +82,20 @@ def test_pyramid_weights_count_the_middle_most() -> None:
 def test_settings_out_of_range(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Windows(**arguments)
+
+
+@pytest.mark.parametrize(("frames", "length", "overlap", "padded"), [
+    (9, 8, 3, 13), (20, 48, 4, 48), (48, 48, 4, 48), (49, 48, 4, 92), (75, 48, 4, 92), (92, 48, 4, 92), (2, 48, 4, 4)])
+def test_no_window_of_a_padded_clip_wraps(frames: int, length: int, overlap: int, padded: int) -> None:
+    assert padded_length(frames, length, overlap) == padded
+    for window in Windows(length, overlap, schedule="published").at(0, padded):
+        assert window == list(range(window[0], window[0] + len(window)))
+
+
+def test_padding_is_for_published_windows_that_wrap() -> None:
+    windows = Windows(8, 3, schedule="published", pad=True)
+    assert [windows.padded(n) for n in (5, 8, 9, 13)] == [5, 8, 13, 13]
+    assert Windows(8, 3, schedule="published").padded(9) == 9
+    for wrong in ({"schedule": "shifted"}, {"schedule": "published", "closed_loop": True}, {"schedule": "published", "stride": 2}):
+        with pytest.raises(ValueError, match="pad needs schedule 'published'"):
+            Windows(8, 3, pad=True, **wrong)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from animate_core.guiders import GuidanceEncoder, MultiScaleGuider, unused_shapes
 from animate_core.pose_guider import PoseGuider
 from animate_core.unet import UNet, UNetConfig
 from tests.parity.recipe import recipe_state_dict
@@ -18,6 +19,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 CHANNELS = (32, 64, 96, 96)
 POSE_CHANNELS = (8, 16, 24, 32)
+POSE_CHANNELS_OF_32 = (8, 32, 64, 96)  # Champ's transformers, the unused ones too, have norms of 32 groups
 TOKEN = 32
 SEED = 7
 
@@ -143,3 +145,28 @@ def random_fp16(all_shapes: Mapping[str, Sequence[int]], seed: int = SEED) -> di
             values = normal[place:place + torch.Size(shape).numel()]
             weights[key] = (values * (0.7 / torch.Size(shape[1:]).numel() ** 0.5)).half().view(tuple(shape))
     return weights
+
+
+FACE_CHANNELS = (64, 96, 128, 128)  # not narrower: with one channel a norm group, the pass over a zero latent amplifies rounding
+
+
+def of_a_family(name: str, seed: int = SEED) -> dict[str, dict[str, Tensor]]:
+    """The files of Champ, AniPortrait or Moore's face reenactment by module name, small; weights by the recipe, as published."""
+    face = name == "Moore face"
+    channels = FACE_CHANNELS if face else CHANNELS
+    denoiser, motion = denoiser_shapes(channels)
+    files = {"reference_unet": reference_shapes(channels), "denoising_unet": denoiser, "motion_module": motion}
+    if face:
+        files["reference_unet"] = denoiser  # with its output head
+    if name == "Champ":
+        encoder = shapes(GuidanceEncoder(POSE_CHANNELS_OF_32, channels[0], device="meta"))
+        unused = {key: tuple(shape) for key, shape in unused_shapes(POSE_CHANNELS_OF_32).items()}
+        files |= {f"guidance_encoder_{kind}": encoder | unused for kind in ("depth", "normal", "semantic_map", "dwpose")}
+    elif name == "AniPortrait":
+        files["pose_guider"] = shapes(MultiScaleGuider((3, 8, 8, 8, 8, 16, 16, 32), (channels[0], *channels), 32, device="meta"))
+    else:
+        files |= {guider: pose_shapes(out=channels[0]) for guider in ("pose_guider1", "pose_guider2")}
+    made = {module: recipe_state_dict(seed, module, wanted) for module, wanted in files.items()}
+    if face:
+        made["denoising_unet"] |= made.pop("motion_module")  # published in one file
+    return made

@@ -10,16 +10,13 @@ tolerance; exits with 1 if one is past it, 2 if the folder cannot be checked.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import math
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import load_file
@@ -31,164 +28,33 @@ if not any(Path(p or ".").resolve() == ROOT for p in sys.path):
 sys.path.append(str(Path(__file__).resolve().parent))
 
 from check_dwpose import check_detector, check_drawing  # noqa: E402
+from check_family import FAMILY_CHECKS, check_multi_scale, check_pipeline_features  # noqa: E402
 from check_pose_align import check_pose_align  # noqa: E402
-from recipe import recipe_state_dict  # noqa: E402
+from folder import FORWARD, LOOP, Golden, Line, UnsupportedError, clips, difference, difference_of_alphas, limit, pose_features, rows, under  # noqa: E402
 
 from animate_core.blocks import ClipConditioning, Run, sdpa  # noqa: E402
-from animate_core.families import FAMILIES, FamilyPreset  # noqa: E402
-from animate_core.pose_guider import PoseGuider  # noqa: E402
 from animate_core.preprocess import clip_input, pose_input, vae_input  # noqa: E402
-from animate_core.sampling import DDIM, ddim_timesteps, make_scheduler, sample_clip, set_timesteps, unet_predictor  # noqa: E402
-from animate_core.unet import UNet, UNetConfig  # noqa: E402
+from animate_core.sampling import (  # noqa: E402
+    DDIM,
+    ddim_timesteps,
+    interpolate_latents,
+    make_scheduler,
+    rescale_guidance,
+    sample_clip,
+    set_timesteps,
+    unet_predictor,
+)
 from animate_core.windows import Windows, uniform_windows  # noqa: E402
-
-FORWARD, LOOP = 1e-4, 5e-4
-
-# (name, largest absolute error, tolerance)
-Line = tuple[str, float, float]
-
-
-class UnsupportedError(ValueError):
-    """The folder asks for something that the library does not do."""
-
-
-def difference(ours: Tensor, theirs: Tensor) -> float:
-    if ours.shape != theirs.shape:
-        return math.inf
-    error = (ours.double() - theirs.double()).abs().max().item() if ours.numel() else 0.0
-    return error if math.isfinite(error) else math.inf
-
-
-def difference_of_alphas(ours: Any, theirs: Any) -> float:
-    """Largest absolute difference of cumulative alphas, which lie in [0, 1].
-
-    Absolute, since rescaling to zero terminal SNR subtracts nearly equal float32 numbers: doing it in float64 moves
-    the smallest alphas by 2e-5 of their value.
-    """
-    return difference(*(torch.as_tensor(np.asarray(x, dtype=np.float64)) for x in (ours, theirs)))
-
-
-def rows(clip: Tensor) -> Tensor:
-    """`[b, c, f, h, w]`, the reference's layout, -> `[b * f, c, h, w]`, ours."""
-    return clip.transpose(1, 2).flatten(0, 1)
-
-
-def clips(x: Tensor, batch: int) -> Tensor:
-    return x.unflatten(0, (batch, -1)).transpose(1, 2)
-
-
-def under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors below `prefix/`, without it."""
-    return {k[len(prefix) + 1:]: v for k, v in tensors.items() if k.startswith(prefix + "/")}
-
-
-class Golden:
-    """One folder: its configuration, its networks (built when first wanted) and its cases."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.config = json.loads((folder / "config.json").read_text())
-        manifest = json.loads((folder / "manifest.json").read_text())
-        self.files = {Path(entry["file"]).as_posix(): entry for entry in manifest if "file" in entry}
-        self.networks: dict[tuple, Any] = {}
-        self.check_supported()
-
-    def check_supported(self) -> None:
-        defaults, extra = self.config["defaults"], self.config["denoising_unet_extra"]
-        motion = extra["motion_module_kwargs"]
-        wanted = {
-            "norm_eps": 1e-5, "transformer_norm_eps": 1e-6, "temporal_norm_eps": 1e-6, "layer_norm_eps": 1e-5, "act_fn": "silu",
-            "flip_sin_to_cos": True, "freq_shift": 0, "downsample_padding": 1, "mid_block_scale_factor": 1, "use_linear_projection": False,
-            "transformer_layers_per_block": 1, "attention_bias": False, "center_input_sample": False,
-        }
-        odd = {k: defaults[k] for k, v in wanted.items() if k in defaults and defaults[k] != v}
-        refused = ("unet_use_cross_frame_attention", "unet_use_temporal_attention", "motion_module_decoder_only")
-        odd |= {k: extra[k] for k in refused if extra.get(k)}
-        if extra.get("motion_module_resolutions", [1, 2, 4, 8]) != [1, 2, 4, 8]:
-            odd["motion_module_resolutions"] = extra["motion_module_resolutions"]
-        if (motion.get("attention_block_types"), motion.get("num_transformer_block")) != (["Temporal_Self"] * 2, 1):
-            odd["motion_module_kwargs"] = motion
-        if motion["num_attention_heads"] != self.config["unet"]["attention_head_dim"]:
-            odd["num_attention_heads"] = motion["num_attention_heads"]
-        if odd:
-            raise UnsupportedError(f"{self.folder}: settings that the library has no use for: {odd}")
-
-    def unet_config(self, **overrides: Any) -> UNetConfig:
-        unet, extra = self.config["unet"], {**self.config["denoising_unet_extra"], **overrides}
-        return UNetConfig(
-            in_channels=self.config["defaults"]["in_channels"], out_channels=self.config["defaults"]["denoising_out_channels"],
-            block_out_channels=tuple(unet["block_out_channels"]), layers_per_block=unet["layers_per_block"],
-            cross_attention_dim=unet["cross_attention_dim"], num_heads=unet["attention_head_dim"], norm_num_groups=unet["norm_num_groups"],
-            motion=extra["use_motion_module"], motion_mid_block=extra["motion_module_mid_block"],
-            motion_max_frames=extra["motion_module_kwargs"]["temporal_position_encoding_max_len"],
-            norm_over_frames=not extra["use_inflated_groupnorm"],
-        )
-
-    def preset(self, **changes: Any) -> FamilyPreset:
-        s = self.config["scheduler"]
-        if (s["beta_start"], s["beta_end"]) != (0.00085, 0.012):
-            raise UnsupportedError(f"betas from {s['beta_start']} to {s['beta_end']}")
-        changes = {"beta_schedule": s["beta_schedule"], "prediction_type": s["prediction_type"], "zero_snr": s["rescale_betas_zero_snr"],
-                   "spacing": s["timestep_spacing"], **changes}
-        return dataclasses.replace(FAMILIES["Moore"], **changes)
-
-    def weights(self, module: str, shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
-        stored = self.config["weights"]
-        if stored:
-            state = load_file(self.folder / stored / f"{module}.safetensors")
-            return {k: state[k].float() for k in shapes}
-        return {k: v.float() for k, v in recipe_state_dict(self.config["weight_seed"], module, shapes).items()}
-
-    def build(self, network: Callable[..., torch.nn.Module], *args: Any, modules: Callable[[str], str]) -> Any:
-        net = network(*args)
-        shapes = {k: v.shape for k, v in net.state_dict().items()}
-        state: dict[str, Tensor] = {}
-        for module in {modules(k) for k in shapes}:
-            state |= self.weights(module, {k: v for k, v in shapes.items() if modules(k) == module})
-        net.load_state_dict(state)
-        return net.eval()
-
-    def cached(self, key: tuple, make: Callable[[], Any]) -> Any:
-        if key not in self.networks:
-            self.networks[key] = make()
-        return self.networks[key]
-
-    def denoiser(self, **overrides: Any) -> UNet:
-        config = self.unet_config(**overrides)
-        return self.cached(("denoiser", config), lambda: self.build(
-            UNet, config, modules=lambda k: "motion_module" if "motion_modules" in k else "denoising_unet"))
-
-    @property
-    def reference_net(self) -> UNet:
-        config = dataclasses.replace(self.unet_config(), out_channels=None, motion=False)
-        return self.cached(("reference",), lambda: self.build(UNet, config, modules=lambda _: "reference_unet"))
-
-    @property
-    def pose_guider(self) -> PoseGuider:
-        c = self.config["pose_guider"]
-        return self.cached(("guider",), lambda: self.build(
-            PoseGuider, tuple(c["block_out_channels"]), c["conditioning_embedding_channels"], modules=lambda _: "pose_guider"))
-
-    def cases(self, file: str) -> tuple[dict[str, Any], Callable[[str], dict[str, Tensor]]]:
-        """The file's case parameters and a function that gives a case's tensors."""
-        tensors = load_file(self.folder / file)
-        return self.files[file].get("cases", {}), partial(under, tensors)
-
-    def conditioning(self, t: dict[str, Tensor], unet: UNet, cfg: bool, rounded: bool = False) -> list[ClipConditioning]:
-        """[unconditional, conditional], or the latter alone. rounded: features through float16, as the reference hands them over."""
-        token = t["image_embeds"].unsqueeze(1)
-        features = self.reference_net.reference_features(t["reference_latent"], token)
-        if rounded:
-            features = {k: v.half().float() for k, v in features.items()}
-        conditional = unet.condition(token, features)
-        return [unet.condition(torch.zeros_like(token)), conditional] if cfg else [conditional]
 
 
 def check_pose_guider(g: Golden, file: str) -> Iterator[Line]:
     _, tensors = g.cases(file)
     for case in sorted({k.split("/")[0] for k in g.files[file]["tensors"]}):
         t = tensors(case)
-        yield case, difference(clips(g.pose_guider(rows(t["images_u8"]).float() / 255), t["images_u8"].shape[0]), t["features"]), FORWARD
+        if "features" in t:
+            yield case, difference(clips(g.guided("pose_guider", t["images_u8"]), t["images_u8"].shape[0]), t["features"]), FORWARD
+        else:
+            yield from check_multi_scale(g, case, g.files[file]["cases"][case], t)
 
 
 def check_reference_features(g: Golden, file: str) -> Iterator[Line]:
@@ -197,7 +63,7 @@ def check_reference_features(g: Golden, file: str) -> Iterator[Line]:
         t = tensors(case)
         token = t["image_embeds"].unsqueeze(1)
         conditional = g.reference_net.reference_features(t["reference_latent"], token)
-        unconditional = g.reference_net.reference_features(t["reference_latent"], torch.zeros_like(token))
+        unconditional = g.unconditional_features(t) or g.reference_net.reference_features(t["reference_latent"], torch.zeros_like(token))
         for kind in sorted({k.split("/")[0] for k in t} & {"cfg", "nocfg"}):
             theirs = under(t, kind)
             ours = {k: torch.cat([unconditional[k], v]) if kind == "cfg" else v for k, v in conditional.items()}
@@ -219,14 +85,14 @@ def check_denoise(g: Golden, file: str) -> Iterator[Line]:
         t = tensors(case)
         unet = g.denoiser(**p["unet_overrides"])
         batch = 2 if p["cfg"] else 1
-        x, pose = rows(t["sample"]), rows(t["pose_features"])
+        x, pose = rows(t["sample"]), pose_features(t)
         time = unet.time_projections(t["timestep"], x.dtype)
-        for name in sorted(k for k in t if k.startswith("output_")):
-            if name == "output_no_reader":
+        for name in sorted(k for k in t if k.startswith("output")):
+            if name in ("output_no_reader", "output_no_reference"):
                 conditions = [unet.condition(e.view(1, 1, -1)) for e in t["encoder_hidden_states"]]
             else:
                 conditions = g.conditioning(t, unet, p["cfg"], rounded=name == "output_bank_fp16")
-            yield f"{case} {name[7:]}", difference(clips(unet(x, time, conditions, pose), batch), t[name]), FORWARD
+            yield f"{case} {name[7:]}", difference(clips(unet(x, time, conditions, pose), batch), t[name]), limit(FORWARD, p)
 
 
 def check_denoise_intermediates(g: Golden, file: str) -> Iterator[Line]:
@@ -243,7 +109,7 @@ def check_denoise_intermediates(g: Golden, file: str) -> Iterator[Line]:
     hooks = [modules[name].register_forward_hook(lambda module, args, out, name=name: seen.__setitem__(name, out.clone()))
              for name in theirs]
     x = rows(t["sample"])
-    unet(x, unet.time_projections(t["timestep"], x.dtype), g.conditioning(t, unet, True), rows(t["pose_features"]))
+    unet(x, unet.time_projections(t["timestep"], x.dtype), g.conditioning(t, unet, True), pose_features(t))
     for hook in hooks:
         hook.remove()
     for name, value in sorted(theirs.items()):
@@ -261,34 +127,40 @@ def check_temporal(g: Golden, file: str) -> Iterator[Line]:
 
 
 def run_pipeline(g: Golden, case: str, p: dict[str, Any], t: dict[str, Tensor], windows: Windows, raw_key: str) -> Iterator[Line]:
-    cfg = p["guidance"] > 1.0
-    unet = g.denoiser()
-    pose = g.pose_guider(rows(t["pose_images_u8"]).float() / 255)
+    cfg, x = p["guidance"] > 1.0, rows(t["initial_latents"])
+    unet, pose = g.denoiser(), g.pose(t, x.shape[0])
+    spans = windows.at(0, x.shape[0])
+    poses = [pose[s] if isinstance(pose, Tensor) else pose(s) for s in spans]
     yield f"{case} reference_latent", difference(t["vae_mean"] * g.config["vae_scale"], t["reference_latent"]), 1e-6
-    for bank in sorted({k.split("/")[0] for k in t if k.startswith("bank_")}):
-        theirs = under(t, bank)
+    yield from check_pipeline_features(g, case, t, pose, poses)
+    recorded = {"final_latents", "guided_noise", "latents_after_step", "raw_noise", "raw_noise_first_step", "interpolated_latents"}
+    for bank in sorted({k.split("/")[0] for k in t if k.startswith("bank_")}) or [""]:
+        theirs = {k: v for k, v in (under(t, bank) if bank else t).items() if k in recorded}
         conditions = g.conditioning(t, unet, cfg, rounded=bank == "bank_fp16")
         predict = unet_predictor(unet, conditions[-1], conditions[0] if cfg else None, pose, windows)
-        raw, guided, after = [], [], []
+        raw, guided, after, rescale = [], [], [], p.get("guidance_rescale", 0.0)
 
-        def recording(x: Tensor, timestep: Tensor, step: int, predict: Any = predict, raw: list = raw, guided: list = guided) -> Any:
+        def recording(x: Tensor, timestep: Tensor, step: int, predict: Any = predict, raw: list = raw, guided: list = guided,
+                      rescale: float = rescale) -> Any:
             u, c = predict(x, timestep, step)
             raw.append(torch.stack([c] if u is None else [u, c]).transpose(1, 2))
-            guided.append((c if u is None else u + p["guidance"] * (c - u)).transpose(0, 1).unsqueeze(0))
+            guided.append(c if u is None else rescale_guidance(u + p["guidance"] * (c - u), c, rescale))
             return u, c
 
-        final = sample_clip(recording, rows(t["initial_latents"]), g.preset(), scheduler=DDIM, steps=p["steps"], guidance=p["guidance"],
+        final = sample_clip(recording, x, g.preset(), scheduler=DDIM, steps=p["steps"], guidance=p["guidance"], rescale=rescale,
                             callback=lambda step, steps, x, clean, after=after: after.append(x.transpose(0, 1).unsqueeze(0)))
-        ours = {"guided_noise": torch.stack(guided), "latents_after_step": torch.stack(after), "final_latents": clips(final, 1),
-                "raw_noise": torch.stack(raw)}
+        ours = {"guided_noise": torch.stack([x.transpose(0, 1).unsqueeze(0) for x in guided]), "latents_after_step": torch.stack(after),
+                "final_latents": clips(final, 1), "raw_noise": torch.stack(raw)}
+        if "interpolation_factor" in p:
+            between = interpolate_latents(final, p["interpolation_factor"], p["interpolation"] == "slerp")
+            ours["interpolated_latents"] = clips(between, 1)
         if raw_key == "raw_noise_first_step" and raw_key in theirs:
-            x = rows(t["initial_latents"])
             time = unet.time_projections(t["timesteps"][:1], x.dtype)
-            spans = windows.at(0, x.shape[0])
-            outs = [unet(x[s].repeat(len(conditions), 1, 1, 1), time, conditions, pose[s]) for s in spans]
+            outs = [unet(x[s].repeat(len(conditions), 1, 1, 1), time, conditions, f) for s, f in zip(spans, poses, strict=True)]
             ours[raw_key] = torch.stack([clips(o, len(conditions)) for o in outs])
         for name in sorted(theirs):
-            yield f"{case} {bank} {name}", difference(ours[name], theirs[name]), FORWARD if name == "raw_noise_first_step" else LOOP
+            least = FORWARD if name == "raw_noise_first_step" else LOOP
+            yield f"{case} {bank} {name}", difference(ours[name], theirs[name]), limit(least, p)
 
 
 def check_timesteps(g: Golden, case: str, p: dict[str, Any], t: dict[str, Tensor]) -> Line:
@@ -309,7 +181,7 @@ def check_pipeline_long(g: Golden, file: str) -> Iterator[Line]:
     for case, p in cases.items():
         t = tensors(case)
         windows = Windows(p["context_frames"], p["context_overlap"], p["context_stride"], "published",
-                          "flat" if p["guidance"] > 1.0 else "sum", closed_loop=True)
+                          "flat" if p["guidance"] > 1.0 else "sum", closed_loop=g.family.closed_loop)
         yield check_timesteps(g, case, p, t)
         wrong = sum(windows.at(step, p["f"]) != theirs for step, theirs in enumerate(p["windows_per_step"]))
         yield f"{case} windows", float(wrong), 0.0
@@ -406,7 +278,9 @@ CHECKS: dict[str, Callable[[Golden, str], Iterator[Line]]] = {
     "cases/context_windows.json": check_context_windows,
     "cases/ddim_tables.json": check_ddim_tables,
     "cases/ddim_steps.safetensors": check_ddim_steps,
+    "cases/pipeline.safetensors": check_pipeline_long,
     "cases/pose_align.safetensors": lambda g, file: check_pose_align(g.folder, file, g.files[file]["cases"]),
+    **FAMILY_CHECKS,
     "dwpose/draw_cases.json": lambda g, file: check_drawing(g.folder / file),
     "dwpose/detector_cases.json": lambda g, file: check_detector(g.folder / file),
 }
@@ -417,8 +291,9 @@ def check_folder(folder: Path, only: str | None = None) -> Iterator[Line]:
     """Every case of the folder, file by file, or those of one file alone. Raises UnsupportedError for a case file that nothing here
     covers."""
     golden = Golden(folder)
-    cases = [f for f in golden.files if f.startswith(("cases/", "dwpose/")) and not f.endswith(".png") and only in (None, Path(f).stem)]
-    unknown = [f for f in cases if f not in CHECKS]
+    cases = [f for f in golden.files
+             if f.startswith(("cases/", "dwpose/", "keys/")) and not f.endswith(".png") and only in (None, Path(f).stem)]
+    unknown = [f for f in cases if f not in CHECKS and not f.startswith("keys/")]
     if unknown or not cases:
         raise UnsupportedError(f"{folder}: no check for {', '.join(unknown)}" if unknown else f"{folder}: there is no case file {only}")
     for file, check in CHECKS.items():

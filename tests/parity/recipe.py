@@ -13,11 +13,17 @@ from animate_core.motion import position_table
 
 
 def recipe_tensor(seed: int, module: str, key: str, shape: Sequence[int]) -> Tensor:
-    """The float16 tensor of one key; float32 for position tables, which are computed and not drawn."""
+    """The float16 tensor of one key; float32 for position tables and int64 for counters, which are not drawn."""
     if key.endswith(".pe"):
         return position_table(shape[1], shape[2]).unsqueeze(0)
+    if key.endswith("num_batches_tracked"):
+        return torch.zeros(tuple(shape), dtype=torch.int64)
     x = np.random.RandomState(zlib.crc32(f"{seed}/{module}/{key}".encode("ascii"))).standard_normal(tuple(shape))
-    if len(shape) == 1:
+    if key.endswith("running_var"):
+        x = 1 + 0.1 * np.abs(x)
+    elif key == "scale":
+        x = 2 + 0.1 * x
+    elif len(shape) == 1:
         x = 1 + 0.1 * x if key.endswith("weight") else 0.05 * x
     else:
         x = x * (gain(module, key) / np.sqrt(np.prod(shape[1:])))
@@ -25,7 +31,7 @@ def recipe_tensor(seed: int, module: str, key: str, shape: Sequence[int]) -> Ten
 
 
 def gain(module: str, key: str) -> float:
-    if module == "pose_guider":
+    if module.startswith(("pose_guider", "guidance_encoder")) and not key.startswith(("attentions.", "guidance_attention.", "cross_attn")):
         return 1.9
     if ".to_q." in key or ".to_k." in key:
         return 1.5
@@ -35,5 +41,5 @@ def gain(module: str, key: str) -> float:
 
 
 def recipe_state_dict(seed: int, module: str, shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
-    """Weights of `reference_unet`, `denoising_unet`, `motion_module` or `pose_guider` for the given shapes."""
+    """Weights of `reference_unet`, `denoising_unet`, `motion_module` or a guider for the given shapes."""
     return {key: recipe_tensor(seed, module, key, shape) for key, shape in shapes.items()}

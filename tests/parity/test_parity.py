@@ -19,6 +19,7 @@ HERE = Path(__file__).resolve().parent
 GOLDEN = HERE / "golden"
 
 
+FAMILY = HERE / "golden_family"
 MUSEPOSE = HERE.parents[2] / "shared" / "golden-family" / "musepose"
 
 
@@ -46,6 +47,28 @@ def test_every_case_is_within_its_tolerance(report: subprocess.CompletedProcess[
 ])
 def test_the_subset_covers(part: str, report: subprocess.CompletedProcess[str]) -> None:
     assert f"ok   {part}" in report.stdout
+
+
+@pytest.mark.parametrize(("family", "count"), [("champ", 27), ("aniportrait", 20), ("moore_face", 19), ("musepose", 14)])
+def test_the_rest_of_the_family(family: str, count: int) -> None:
+    """A subset of each reference implementation's numbers; names and shapes of its guiders at the published size."""
+    result = check(FAMILY / family)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.splitlines()[-1] == f"{count} passed, 0 failed"
+
+
+def test_the_place_of_a_feature_counts(tmp_path: Path) -> None:
+    """AniPortrait's features in each other's places are of the right shapes, and wrong."""
+    shutil.copytree(FAMILY / "aniportrait", tmp_path / "golden")
+    file = tmp_path / "golden/cases/denoise.safetensors"
+    tensors = load_file(file)
+    third, fourth = (f"odd_9x13/pose_features/f{i}" for i in (3, 4))
+    tensors[third], tensors[fourth] = tensors[fourth], tensors[third]
+    save_file(tensors, file)
+    entries = [e for e in json.loads((FAMILY / "aniportrait/manifest.json").read_text()) if e.get("file") == "cases/denoise.safetensors"]
+    (tmp_path / "golden/manifest.json").write_text(json.dumps(entries))
+    result = check(tmp_path / "golden")
+    assert result.returncode == 1 and "FAIL denoise: odd_9x13 bank_fp32" in result.stdout
 
 
 def test_a_wrong_number_fails(tmp_path: Path) -> None:

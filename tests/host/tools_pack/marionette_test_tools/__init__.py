@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import folder_paths
+import numpy as np
 import torch
+from PIL import Image
 
 KINDS = ("ramp", "nan", "one channel", "alpha", "no frames")
 
@@ -90,5 +92,38 @@ class TestSaveJSON:
         return {"ui": {"files": [str(path)]}, "result": ()}
 
 
+class TestPictures:
+    """An IMAGE batch of the first PNG files of a folder in the input folder."""
+
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "read"
+    CATEGORY = "Marionette/tests"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - the host's name
+        return {"required": {"folder": ("STRING", {"default": ""}), "frames": ("INT", {"default": 1})}}
+
+    def read(self, folder: str, frames: int) -> tuple[torch.Tensor]:
+        files = sorted((Path(folder_paths.get_input_directory()) / folder).glob("*.png"))[:frames]
+        pictures = [torch.from_numpy(np.array(Image.open(file).convert("RGB"))) for file in files]
+        return (torch.stack(pictures).float() / 255,)
+
+
+class TestFromJSON:
+    """POSE_KEYPOINT and FACE_LANDMARKS of a text; lists of points become arrays."""
+
+    RETURN_TYPES = ("POSE_KEYPOINT", "FACE_LANDMARKS")
+    FUNCTION = "read"
+    CATEGORY = "Marionette/tests"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - the host's name
+        return {"required": {"text": ("STRING", {"default": "", "multiline": True})}}
+
+    def read(self, text: str) -> tuple[Any, Any]:
+        value = json.loads(text)
+        return value, value
+
+
 NODE_CLASS_MAPPINGS = {"TestImage": TestImage, "TestLatent": TestLatent, "TestConditioning": TestConditioning,
-                       "TestSaveJSON": TestSaveJSON}
+                       "TestSaveJSON": TestSaveJSON, "TestPictures": TestPictures, "TestFromJSON": TestFromJSON}
