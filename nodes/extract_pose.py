@@ -167,7 +167,7 @@ class ExtractPose(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="MarionetteExtractPose", display_name="Extract Pose", category=POSE_CATEGORY, enable_expand=True,
+            node_id="MarionetteExtractPose", display_name="Extract Pose", category=POSE_CATEGORY,
             description="Finds the people in each frame of a video, and their keypoints: body, hands, face and feet. A frame with nobody "
                         "in it never stops the run; it is reported.",
             search_aliases=["dwpose", "openpose", "pose estimation", "pose detection", "keypoints", "skeleton", "yolox",
@@ -185,8 +185,9 @@ class ExtractPose(io.ComfyNode):
                 io.Float.Input("score_threshold", default=SCORE_THRESHOLD, min=0, max=1, step=0.05, advanced=True,
                                tooltip="Points of a lower score are left out. A person of a lower mean body score is called doubtful in "
                                        "the report; where the detector found nobody, that is taken for nobody."),
-                device_input("On a CPU the files stay open while only the images change; on a GPU they are closed after each run, and the "
-                             "memory is given back. Load Pose Detector keeps them open there, too.", advanced=True),
+                device_input("The files are opened for each run, and their memory is given back after it. Load Pose Detector "
+                             "keeps them open.",
+                             advanced=True),
                 scores_input(),
                 PoseDetectorSocket.Input("pose_detector", optional=True,
                                          tooltip="From Load Pose Detector, whose files stay open while only the images change. It takes "
@@ -221,11 +222,6 @@ class ExtractPose(io.ComfyNode):
     def execute(cls, images: Tensor, backend: str, detector: str, pose_model: str, person: str, score_threshold: float = SCORE_THRESHOLD,
                 device: str = "auto", scores: str = BINARY, pose_detector: Any = None) -> io.NodeOutput:
         images = check_images(images, "images")
-        if pose_detector is None and not (host.has_gpu() and uses_gpu(device)):
-            files = {"detector": detector, "pose_model": pose_model}
-            inputs = {"images": images, "backend": backend, "person": person, "score_threshold": score_threshold, "scores": scores, **files}
-            return host.run_instead(("MarionetteLoadPoseDetector", {**files, "device": device}), ("MarionetteExtractPose", inputs),
-                                    "pose_detector", 3)
         if pose_detector is None:
             model = open_dwpose(detector, pose_model, device)
         else:

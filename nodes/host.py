@@ -20,8 +20,6 @@ import folder_paths
 import latent_preview
 import torch
 from comfy.ldm.modules import attention as host_attention
-from comfy_api.latest import io
-from comfy_execution.graph_utils import GraphBuilder
 from PIL import Image
 from torch import Tensor, nn
 
@@ -61,22 +59,6 @@ def register_pose_folder(places: list[str]) -> None:
 def file_stamp(*paths: str) -> tuple[tuple[str, int, int], ...]:
     """Changes when a file does: what a loader's `fingerprint_inputs` returns."""
     return tuple((p, os.stat(p).st_mtime_ns, os.stat(p).st_size) for p in paths if os.path.exists(p))
-
-
-def has_gpu() -> bool:
-    """Whether the host computes on more than the CPU, so that memory there is wanted by others."""
-    return not mm.is_device_cpu(mm.get_torch_device())
-
-
-def run_instead(loader: tuple[str, dict[str, Any]], node: tuple[str, dict[str, Any]], link: str, outputs: int) -> io.NodeOutput:
-    """For a node with `enable_expand`: another node's run in its place, with a loader before it whose output the host's cache keeps.
-
-    loader, node: node id and inputs. link: the node's input for the loader's first output.
-    """
-    graph = GraphBuilder()
-    loaded = graph.node(loader[0], **loader[1])
-    run = graph.node(node[0], **node[1], **{link: loaded.out(0)})
-    return io.NodeOutput(*map(run.out, range(outputs)), expand=graph.finalize())
 
 
 def stays_inside(name: str) -> bool:
