@@ -236,10 +236,15 @@ def zoom(places: Array, seen: Array, fps: float) -> Array:
 
 
 def rare(seen: Array, fps: float) -> Array:
-    """`[F, 134]` bool: sights of a point that is hardly ever seen about then, while others are: RARE, LASTING."""
+    """`[F, 134]` bool: sights of a point that is hardly ever seen about then, while others are: RARE, LASTING.
+
+    A point of the clip's most frames that is back in its last ones (or leaves in its first) may have lasted, had the clip gone on.
+    """
     half = max(1, round(fps))
     share = filters.window_mean(seen, half) / np.maximum(filters.window_mean(np.any(seen, axis=1, keepdims=True), half), 1e-9)
-    return seen & (share < RARE) & (filters.gap_lengths(~seen) < max(2, round(LASTING * fps)))
+    often = seen.sum(axis=0) >= OFTEN * np.any(seen, axis=1).sum()
+    cut = often & ((filters.next_seen(~seen) >= len(seen)) | (filters.last_seen(~seen) < 0))
+    return seen & (share < RARE) & (filters.gap_lengths(~seen) < max(2, round(LASTING * fps))) & ~cut
 
 
 def leaving(places: Array, seen: Array, height: Array, canvas: tuple[int, int], fps: float) -> Array:

@@ -24,7 +24,7 @@ STRAIN = 1.2  # a limb so many times as long as it mostly is does not exist
 
 DIFFERENCES = 4  # order of the differences in time that tell jitter from motion: of a swing of 2 Hz at 24 frames per second they leave 1 %
 CALM = 0.25  # their quantile that is taken: nobody moves fast for three quarters of a clip
-JITTER_LIMIT = 0.01  # body heights: the jitter of a bad detector; more is motion. Below 30 frames per second less, see `jitter`
+JITTER_LIMIT = 0.01  # body heights: the jitter of a bad detector; more is motion. Below 28 frames per second less, see `jitter`
 JITTER_USUAL = 0.004  # body heights: where a clip is too short to tell
 LEAST_HALF = 2  # frames on each side: a parabola needs three points, a filter more
 
@@ -195,7 +195,7 @@ def jitter(x: Array, seen: Array, fps: float) -> Array:
         out = np.where(known.sum(axis=0) > DIFFERENCES, calm, np.inf)
     told = out[BODY][np.isfinite(out[BODY])]
     usual = float(np.median(told)) if told.size else JITTER_USUAL**2
-    return np.where(np.isfinite(out), out, usual).clip(max=min(4 * usual, (JITTER_LIMIT * min(1, fps / 30)) ** 2))
+    return np.where(np.isfinite(out), out, usual).clip(max=min(4 * usual, (JITTER_LIMIT * min(1, fps / 28) ** 1.25) ** 2))
 
 
 def smooth(x: Array, seen: Array, scale: Array, trust: Array, fps: float, strength: float) -> Array:

@@ -84,7 +84,7 @@ def test_the_frame_rate_is_heeded(host: HostServer) -> None:
 
 
 def test_scores_for_other_packs_and_graded_ones(host: HostServer) -> None:
-    """controlnet_aux takes scores below 1 for missing: by default 0 and 1, with the graded ones beside them for our nodes; or those alone."""
+    """controlnet_aux takes scores below 1 for missing: by default 0 and 1, and the graded ones beside them; or those alone."""
     points = demo_clip(HELD_OUT_SEED, "dance", FRAMES, period=24, width=WIDTH, height=HEIGHT).keypoints.copy()
     points[..., 2] = 0.75
     saved = []
