@@ -10,7 +10,7 @@ from ..animate_core.pose.cleaning import LONG_GAPS, CleanSettings, clean
 from ..animate_core.pose.openpose import read_pose, write_pose
 from ..animate_core.pose.people import PERSON_CHOICES, choose_person
 from . import host
-from .sockets import POSE_CATEGORY, PoseKeypointSocket, keypoints_input
+from .sockets import BINARY, GRADED, POSE_CATEGORY, PoseKeypointSocket, keypoints_input, scores_input
 
 DEFAULTS = CleanSettings()
 FILTERS = ("local polynomial", "none")
@@ -58,6 +58,7 @@ class CleanPose(io.ComfyNode):
                                tooltip="Whom to keep where several people are in a frame."),
                 io.Float.Input("score_threshold", default=DEFAULTS.score_threshold, min=0, max=0.99, step=0.01, advanced=True,
                                tooltip="Points with this score or less count as not seen."),
+                scores_input(),
             ],
             outputs=[
                 PoseKeypointSocket.Output("pose", display_name="POSE_KEYPOINT",
@@ -74,10 +75,10 @@ class CleanPose(io.ComfyNode):
     def execute(cls, pose: Any, fix_swaps: float = DEFAULTS.fix_swaps, remove_outliers: float = DEFAULTS.remove_outliers,
                 max_gap: int = AUTOMATIC, long_gaps: str = DEFAULTS.long_gaps, smooth: float = DEFAULTS.smooth,
                 filter: str = FILTERS[0], fps: float = DEFAULTS.fps, person: str = PERSON_CHOICES[0],
-                score_threshold: float = DEFAULTS.score_threshold) -> io.NodeOutput:
+                score_threshold: float = DEFAULTS.score_threshold, scores: str = BINARY) -> io.NodeOutput:
         settings = CleanSettings(fix_swaps, remove_outliers, DEFAULTS.max_gap if max_gap == AUTOMATIC else max_gap / fps, long_gaps,
                                  0 if filter == "none" else smooth, score_threshold, fps)
         clip = choose_person(read_pose(pose), person)
         progress = host.FrameProgress(len(clip))
         cleaned, report = clean(clip, settings, on_frame=lambda: progress.update(1))
-        return io.NodeOutput(write_pose(cleaned), report.text())
+        return io.NodeOutput(write_pose(cleaned, scores != GRADED), report.text())

@@ -20,7 +20,7 @@ from ..animate_core.pose.people import PERSON_CHOICES, choose_person
 from . import host
 from .reference import to_picture
 from .retarget_pose import backdrop, overlay
-from .sockets import POSE_CATEGORY, PoseKeypointSocket, check_images, keypoints_input
+from .sockets import BINARY, GRADED, POSE_CATEGORY, PoseKeypointSocket, check_images, keypoints_input, scores_input
 
 WIDGET = "MARIONETTE_POSE_EDITOR"  # web/edit_pose.js makes it
 TEMP_FOLDER = "marionette_edit_pose"
@@ -84,6 +84,7 @@ class EditPose(io.ComfyNode):
                 io.String.Input("edits", default="", optional=True, extra_dict={"widgetType": WIDGET},
                                 tooltip="Drag joints with the mouse or a finger. Shift moves all that hangs on the joint. The edits are "
                                         "saved with the workflow, as JSON; the help page has its form."),
+                scores_input(),
             ],
             outputs=[
                 PoseKeypointSocket.Output("keypoints", display_name="POSE_KEYPOINT",
@@ -102,7 +103,7 @@ class EditPose(io.ComfyNode):
 
     @classmethod
     def execute(cls, person: str = PERSON_CHOICES[0], frames: int = 0, width: int = 512, height: int = 768, preview_frames: int = 8,
-                edits: str = "", pose: Any = None, image: Tensor | None = None) -> io.NodeOutput:
+                edits: str = "", scores: str = BINARY, pose: Any = None, image: Tensor | None = None) -> io.NodeOutput:
         made = read_edits(edits)
         images = None if image is None else check_images(image, "image")
         if pose is not None:
@@ -122,4 +123,4 @@ class EditPose(io.ComfyNode):
             overlay(edited, backdrop(None if images is None else images[min(frame, len(images) - 1)], clip.width, clip.height), [frame],
                     progress)
             for frame in shown])
-        return io.NodeOutput(write_pose(edited), preview, ui={"marionette_pose": [page]})
+        return io.NodeOutput(write_pose(edited, scores != GRADED), preview, ui={"marionette_pose": [page]})

@@ -24,7 +24,7 @@ STRAIN = 1.2  # a limb so many times as long as it mostly is does not exist
 
 DIFFERENCES = 4  # order of the differences in time that tell jitter from motion: of a swing of 2 Hz at 24 frames per second they leave 1 %
 CALM = 0.25  # their quantile that is taken: nobody moves fast for three quarters of a clip
-JITTER_LIMIT = 0.01  # body heights: the jitter of a bad detector; more is motion. Below 30 frames per second less, see `jitter`
+JITTER_LIMIT = 0.01  # body heights: the jitter of a bad detector; more is motion. Below 28 frames per second less, see `jitter`
 JITTER_USUAL = 0.004  # body heights: where a clip is too short to tell
 LEAST_HALF = 2  # frames on each side: a parabola needs three points, a filter more
 
@@ -61,9 +61,10 @@ def gap_lengths(seen: Array) -> Array:
     return np.where(seen, 0, np.minimum(next_seen(seen) - last_seen(seen) - 1, len(seen)))
 
 
-def ever(seen: Array) -> Array:
-    """`[N, 1]`: whether a point is seen in any frame."""
-    return np.any(seen, axis=0, keepdims=True).T
+def around(seen: Array) -> tuple[Array, Array]:
+    """`[F, N]` each: the frames of the sights before and after this frame; beyond the first and the last, that one twice."""
+    before, after = last_seen(seen), next_seen(seen)
+    return np.where(before < 0, after, before), np.where(after >= len(seen), before, after)
 
 
 def fill(x: Array, seen: Array) -> Array:
@@ -71,18 +72,15 @@ def fill(x: Array, seen: Array) -> Array:
 
     x `[F, N, C]` of any C. Points that are never seen come out as 0.
     """
-    before, after = last_seen(seen), next_seen(seen)
-    before, after = np.where(before < 0, after, before), np.where(after >= len(x), before, after)
+    before, after = around(seen)
     way = np.divide(np.arange(len(x))[:, None] - before, after - before, out=np.zeros(seen.shape), where=after > before)[..., None]
-    return np.where(ever(seen), (1 - way) * take(x, before) + way * take(x, after), 0)
+    return np.where(np.any(seen, axis=0)[:, None], (1 - way) * take(x, before) + way * take(x, after), 0)
 
 
 def hold(x: Array, seen: Array) -> Array:
     """Every gap filled with the nearest sight, the earlier of two equally near. Points that are never seen come out as 0."""
-    frames = np.arange(len(x))[:, None]
-    before, after = last_seen(seen), next_seen(seen)
-    nearest = np.where((after >= len(x)) | ((before >= 0) & (frames - before <= after - frames)), before, after)
-    return np.where(ever(seen), take(x, nearest), 0)
+    frames, (before, after) = np.arange(len(x))[:, None], around(seen)
+    return np.where(np.any(seen, axis=0)[:, None], take(x, np.where(frames - before <= after - frames, before, after)), 0)
 
 
 def running_median(x: Array, seen: Array, half: int) -> Array:
@@ -171,14 +169,10 @@ def local_polynomial(x: Array, weight: Array, half: int) -> Array:
     """
     correlate = scipy_filters()
     u, kernel = tricube(half)
-    s0, s1, s2, s3, s4 = (correlate(weight, kernel * u**power, axis=0, mode="constant") for power in range(5))
-    t0, t1, t2 = (correlate(weight[..., None] * x, kernel * u**power, axis=0, mode="constant") for power in range(3))
-    damping = 1e-5 * s0 + 1e-9
-    b, c = s2 + damping, s4 + damping
-    cofactors = b * c - s3 * s3, s2 * s3 - s1 * c, s1 * s3 - s2 * b  # of the normal equations' first row
-    determinant = s0 * cofactors[0] + s1 * cofactors[1] + s2 * cofactors[2]
-    value = sum(cofactor[..., None] * t for cofactor, t in zip(cofactors, (t0, t1, t2), strict=True))
-    return np.divide(value, determinant[..., None], out=np.array(x, float), where=(determinant > 0)[..., None])
+    sums = np.stack([correlate(weight, kernel * u**power, axis=0, mode="constant") for power in range(5)], axis=-1)
+    moments = np.stack([correlate(weight[..., None] * x, kernel * u**power, axis=0, mode="constant") for power in range(3)], axis=-2)
+    damping = (1e-5 * sums[..., :1, None] + 1e-9) * np.diag([0, 1, 1]) + 1e-12 * np.diag([1, 0, 0])
+    return np.linalg.solve(sums[..., [[0, 1, 2], [1, 2, 3], [2, 3, 4]]] + damping, moments)[..., 0, :]
 
 
 def jitter(x: Array, seen: Array, fps: float) -> Array:
@@ -195,7 +189,7 @@ def jitter(x: Array, seen: Array, fps: float) -> Array:
         out = np.where(known.sum(axis=0) > DIFFERENCES, calm, np.inf)
     told = out[BODY][np.isfinite(out[BODY])]
     usual = float(np.median(told)) if told.size else JITTER_USUAL**2
-    return np.where(np.isfinite(out), out, usual).clip(max=min(4 * usual, (JITTER_LIMIT * min(1, fps / 30)) ** 2))
+    return np.where(np.isfinite(out), out, usual).clip(max=min(4 * usual, (JITTER_LIMIT * min(1, fps / 28) ** 1.25) ** 2))
 
 
 def smooth(x: Array, seen: Array, scale: Array, trust: Array, fps: float, strength: float) -> Array:

@@ -19,10 +19,34 @@ NOSE, NECK = 0, 1
 R_SHOULDER, R_ELBOW, R_WRIST, L_SHOULDER, L_ELBOW, L_WRIST = 2, 3, 4, 5, 6, 7
 R_HIP, R_KNEE, R_ANKLE, L_HIP, L_KNEE, L_ANKLE = 8, 9, 10, 11, 12, 13
 R_EYE, L_EYE, R_EAR, L_EAR = 14, 15, 16, 17
+HEAD_POINTS = (NOSE, R_EYE, L_EYE, R_EAR, L_EAR, *range(FACE.start, FACE.stop))
 
 # The body's 17 limbs in the order in which they are drawn and coloured (docs/method.md H.4)
 LIMBS = ((1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13), (1, 0), (0, 14), (14, 16),
          (0, 15), (15, 17))
+
+# The point that each hangs on, outwards from the neck, which hangs on none: each step's parents are done before it
+HANGS_ON: tuple[dict[int, int], ...] = (
+    {NOSE: NECK, R_SHOULDER: NECK, L_SHOULDER: NECK, R_HIP: NECK, L_HIP: NECK},
+    {R_ELBOW: R_SHOULDER, L_ELBOW: L_SHOULDER, R_KNEE: R_HIP, L_KNEE: L_HIP, **dict.fromkeys(HEAD_POINTS[1:], NOSE)},
+    {R_WRIST: R_ELBOW, L_WRIST: L_ELBOW, R_ANKLE: R_KNEE, L_ANKLE: L_KNEE},
+    {**dict.fromkeys((18, 19, 20), L_ANKLE), **dict.fromkeys((21, 22, 23), R_ANKLE),
+     **dict.fromkeys(range(LEFT_HAND.start, LEFT_HAND.stop), L_WRIST), **dict.fromkeys(range(RIGHT_HAND.start, RIGHT_HAND.stop), R_WRIST)},
+)
+
+# Rough lengths between two points in body heights, to tell the scale of thresholds by; no more exact than that needs
+SPANS = ((R_SHOULDER, L_SHOULDER, 0.23), (R_SHOULDER, R_ELBOW, 0.17), (L_SHOULDER, L_ELBOW, 0.17), (R_ELBOW, R_WRIST, 0.146),
+         (L_ELBOW, L_WRIST, 0.146), (R_SHOULDER, R_HIP, 0.288), (L_SHOULDER, L_HIP, 0.288), (R_HIP, R_KNEE, 0.245), (L_HIP, L_KNEE, 0.245),
+         (R_KNEE, R_ANKLE, 0.246), (L_KNEE, L_ANKLE, 0.246), (FACE.start, FACE.start + 16, 0.09),
+         (LEFT_HAND.start, LEFT_HAND.start + 12, 0.108), (RIGHT_HAND.start, RIGHT_HAND.start + 12, 0.108))
+
+# The right and left points of a group that detectors swap as a whole, and what each pair counts: a hand or a foot about as a joint
+SWAP_GROUPS: tuple[tuple[str, tuple[int, ...], tuple[int, ...], tuple[float, ...]], ...] = (
+    ("arms", (R_SHOULDER, R_ELBOW, R_WRIST, *range(RIGHT_HAND.start, RIGHT_HAND.stop)),
+     (L_SHOULDER, L_ELBOW, L_WRIST, *range(LEFT_HAND.start, LEFT_HAND.stop)), (1.0,) * 3 + (0.1,) * 21),
+    ("legs", (R_HIP, R_KNEE, R_ANKLE, 21, 22, 23), (L_HIP, L_KNEE, L_ANKLE, 18, 19, 20), (1.0,) * 3 + (0.3,) * 3),
+    ("face", (R_EYE, R_EAR), (L_EYE, L_EAR), (1.0,) * 2),
+)
 
 SCORE_THRESHOLD = 0.3  # a point of at most this score is taken as not seen (docs/method.md H.4)
 LARGEST = 1e6  # coordinates beyond this many pixels are no picture's

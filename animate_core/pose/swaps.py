@@ -2,43 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 
 from .filters import fill
-from .keypoints import (
-    L_ANKLE,
-    L_EAR,
-    L_ELBOW,
-    L_EYE,
-    L_HIP,
-    L_KNEE,
-    L_SHOULDER,
-    L_WRIST,
-    LEFT_HAND,
-    NECK,
-    NOSE,
-    R_ANKLE,
-    R_EAR,
-    R_ELBOW,
-    R_EYE,
-    R_HIP,
-    R_KNEE,
-    R_SHOULDER,
-    R_WRIST,
-    RIGHT_HAND,
-)
+from .keypoints import L_EAR, L_EYE, L_HIP, L_SHOULDER, NECK, NOSE, R_EAR, R_EYE, R_HIP, R_SHOULDER, SWAP_GROUPS
 
 Array = np.ndarray
 
-# The right and left points of a group that detectors swap as a whole, and what each pair counts: a hand or a foot about as a joint
-SWAP_GROUPS: tuple[tuple[str, tuple[int, ...], tuple[int, ...], tuple[float, ...]], ...] = (
-    ("arms", (R_SHOULDER, R_ELBOW, R_WRIST, *range(RIGHT_HAND.start, RIGHT_HAND.stop)),
-     (L_SHOULDER, L_ELBOW, L_WRIST, *range(LEFT_HAND.start, LEFT_HAND.stop)), (1.0,) * 3 + (0.1,) * 21),
-    ("legs", (R_HIP, R_KNEE, R_ANKLE, 21, 22, 23), (L_HIP, L_KNEE, L_ANKLE, 18, 19, 20), (1.0,) * 3 + (0.3,) * 3),
-    ("face", (R_EYE, R_EAR), (L_EYE, L_EAR), (1.0,) * 2),
-)
 STATES = (np.arange(2 ** len(SWAP_GROUPS))[:, None] >> np.arange(len(SWAP_GROUPS))) & 1  # [8, 3]: which groups are swapped
 
 # Costs. The unit is the leap that one swap of a group makes; the first two are those at a strength of 1, at 0.5 they count twice.
@@ -48,27 +21,23 @@ FACE = 0.5  # a second in which a face is read as seen from behind, or looks the
 TWISTED = 1.0  # a second in which shoulders and hips face opposite ways, which no spine allows
 
 
-def find_swaps(places: Array, scores: Array, seen: Array, fps: float, strength: float,
-               on_frame: Callable[[], None] = lambda: None) -> Array:
+def find_swaps(places: Array, scores: Array, seen: Array, fps: float, strength: float) -> Array:
     """`[F, 3]` bool: the frames in which a group's right and left are exchanged, in the cheapest reading of the whole clip.
 
     A reading costs how much all points accelerate from frame to frame, and what the constants above say: so a swap is undone whose ends
     leap, a person who turns stays as they are, and the longer part is the truth unless the face tells otherwise. A group without any
     change is left alone. Eight states a frame, exact by dynamic programming over pairs of frames. places `[F, 134, 2]`, scores and seen
-    `[F, 134]`, two frames or more. on_frame is called once a frame.
+    `[F, 134]`, two frames or more.
     """
     changed = STATES[:, None] ^ STATES  # [8, 8, 3]
-    moves = np.zeros((max(len(seen) - 2, 0), *[len(STATES)] * 3))  # [F - 2, 8, 8, 8]: by the states of three frames
+    moves = np.zeros((len(seen) - 2, *[len(STATES)] * 3))  # [F - 2, 8, 8, 8]: by the states of three frames
     for g, (_, right, left, weights) in enumerate(SWAP_GROUPS):
         moves += accelerations(places, seen, right, left, weights)[:, changed[:, :, None, g], changed[None, :, :, g]]
     change = CHANGE / strength * changed.sum(axis=-1)
     stands = contradictions(places, scores, seen, strength) / fps
     cost = stands[0][:, None] + stands[1] + change  # of the cheapest way to a pair of states
     came_from = np.zeros((len(seen), *cost.shape), np.int8)
-    for t in range(len(seen)):
-        on_frame()
-        if t < 2:
-            continue
+    for t in range(2, len(seen)):
         total = cost[:, :, None] + moves[t - 2]
         came_from[t] = total.argmin(axis=0)
         cost = total.min(axis=0) + change + stands[t]
@@ -93,13 +62,11 @@ def accelerations(places: Array, seen: Array, right: Sequence[int], left: Sequen
     trust = np.where(seen[:, points].transpose(1, 0, 2), 1, 0.25) * np.asarray(weights)
     apart = np.where(both, np.linalg.norm(sides[0] - sides[1], axis=-1), np.nan)[:, both.any(axis=0)]
     unit = max(0.02, float(np.nanmedian(apart, axis=0) @ np.asarray(weights)[both.any(axis=0)]))
-    for first in (0, 1):
-        for second in (0, 1):
-            for side in (0, 1):
-                before, after = side ^ first, side ^ second
-                bend = np.linalg.norm(sides[before, :-2] - 2 * sides[side, 1:-1] + sides[after, 2:], axis=-1).clip(max=1)
-                trusted = np.minimum(np.minimum(trust[before, :-2], trust[side, 1:-1]), trust[after, 2:])
-                out[:, first, second] += (bend * trusted).sum(axis=-1) / (4 * unit)
+    for first, second, side in product((0, 1), repeat=3):
+        before, after = side ^ first, side ^ second
+        bend = np.linalg.norm(sides[before, :-2] - 2 * sides[side, 1:-1] + sides[after, 2:], axis=-1).clip(max=1)
+        trusted = np.min([trust[before, :-2], trust[side, 1:-1], trust[after, 2:]], axis=0)
+        out[:, first, second] += (bend * trusted).sum(axis=-1) / (4 * unit)
     return out
 
 

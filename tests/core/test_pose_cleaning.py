@@ -26,11 +26,11 @@ from animate_core.pose.keypoints import (
     R_KNEE,
     R_WRIST,
     RIGHT_HAND,
+    SWAP_GROUPS,
     PoseClip,
     PoseError,
     body_clip,
 )
-from animate_core.pose.swaps import SWAP_GROUPS
 
 Array = np.ndarray
 

@@ -58,6 +58,22 @@ def test_shins_seen_now_and_then_are_no_shins() -> None:
 
 @pytest.mark.parametrize("fps", [8, 24])
 @pytest.mark.parametrize("seed", range(4))
+def test_who_comes_back_in_the_last_frame_is_there(fps: int, seed: int) -> None:
+    """A wrist lost for two seconds and seen again as the clip ends, or seen only as it begins; but no ankle that is seen there alone."""
+    shot = film("stand", REPORTING[seed], fps, 6)
+    for clip, frame in ((shot.truth.points, -1), (shot.truth.points[::-1], 0)):
+        points = clip.copy()
+        points[:, 0, R_ANKLE] = 0
+        lost = slice(4 * fps, -1) if frame else slice(1, 2 * fps)
+        points[lost, 0, L_WRIST] = 0
+        points[frame, 0, R_ANKLE] = 300, HEIGHT - 30, 0.35
+        found, _ = cleaned(points, shot, smooth=0)
+        assert np.allclose(found[frame, L_WRIST], points[frame, 0, L_WRIST], atol=1e-3)
+        assert not found[:, R_ANKLE].any()
+
+
+@pytest.mark.parametrize("fps", [8, 24])
+@pytest.mark.parametrize("seed", range(4))
 def test_who_left_the_picture_is_hidden(fps: int, seed: int) -> None:
     """Who walks out and back; a detector loses sight of them when less than six points are left."""
     shot = film("walk out and back", REPORTING[seed], fps, 6)

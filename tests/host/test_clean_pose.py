@@ -22,7 +22,7 @@ from tests.host.test_bad_input import refused
 
 WIDTH, HEIGHT, FRAMES = 128, 192, 30
 DEFAULTS = {"fix_swaps": 0.5, "remove_outliers": 0.5, "max_gap": -1, "long_gaps": "hold", "smooth": 0.5,
-            "filter": "local polynomial", "fps": 24.0, "person": "followed", "score_threshold": 0.3}
+            "filter": "local polynomial", "fps": 24.0, "person": "followed", "score_threshold": 0.3, "scores": "0 and 1"}
 
 
 def broken() -> np.ndarray:
@@ -81,6 +81,22 @@ def test_the_frame_rate_is_heeded(host: HostServer) -> None:
         assert result.status == "success", result.error
         frames = json.loads(Path(result.outputs["keypoints"]["files"][0]).read_text(encoding="utf-8"))
         assert [i for i, frame in enumerate(frames) if not frame["people"]] == empty
+
+
+def test_scores_for_other_packs_and_graded_ones(host: HostServer) -> None:
+    """controlnet_aux takes scores below 1 for missing: by default 0 and 1, and the graded ones beside them; or those alone."""
+    points = demo_clip(HELD_OUT_SEED, "dance", FRAMES, period=24, width=WIDTH, height=HEIGHT).keypoints.copy()
+    points[..., 2] = 0.75
+    saved = []
+    for scores in ("0 and 1", "as they are"):
+        result = host.run(clean_graph(host, points, "graded_pose.json", scores=scores))
+        assert result.status == "success", result.error
+        saved.append(json.loads(Path(result.outputs["keypoints"]["files"][0]).read_text(encoding="utf-8")))
+    both, alone = saved
+    assert {score for frame in both for score in frame["people"][0]["pose_keypoints_2d"][2::3]} == {1.0}
+    for frames in saved:
+        assert np.allclose(read_pose(frames).points[:, 0, :18, 2], 0.75, atol=1e-3)
+    assert [frame["people"][0]["pose_keypoints_2d"][2::3] for frame in alone] == [pytest.approx([0.75] * 18, abs=1e-3)] * FRAMES
 
 
 def test_nobody_is_refused_in_words(host: HostServer) -> None:

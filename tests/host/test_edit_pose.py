@@ -62,6 +62,20 @@ def test_edits_run_without_the_page(host: HostServer) -> None:
     assert np.allclose(shown[..., :2], points[:, 0, :18, :2], atol=0.006), "the page gets what came in"
 
 
+@pytest.mark.parametrize(("inputs", "written"), [({}, 1), ({"scores": "0 and 1"}, 1), ({"scores": "as they are"}, 0.75)])
+def test_scores_for_other_packs_and_graded_ones(host: HostServer, inputs: dict[str, str], written: float) -> None:
+    """What the next node gets; a graph of before the widget gets the default."""
+    clip = move_clip("walk", 2, width=128, height=192)
+    points = clip.points.copy()
+    points[..., 2] *= 0.75
+    graph = graphs.add(edit_graph(write_pose(clip.of(points)), **inputs), "keypoints", "TestSaveJSON", value=["edit", 0])
+    result = host.run(graph)
+    frames = json.loads(Path(result.outputs["keypoints"]["files"][0]).read_text(encoding="utf-8"))
+    unmoved = frames[1]["people"][0]["pose_keypoints_2d"][2::3]
+    assert unmoved[:4] == pytest.approx([written] * 4, abs=1e-3)
+    assert saved(result, host)[1, :4, 2].tolist() == pytest.approx([0.75] * 4, abs=1e-3)
+
+
 def test_a_body_on_a_picture(host: HostServer) -> None:
     """No detector, no poses: the canvas is the picture's, and four frames are made of one."""
     picture = np.full((120, 80, 3), 200, np.uint8)
