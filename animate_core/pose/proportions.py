@@ -37,8 +37,9 @@ from .keypoints import (
 
 ROOT = 18  # the middle of the hips, behind the body's points
 SIDES = ((R_SHOULDER, R_ELBOW, R_WRIST, R_HIP, R_KNEE, R_ANKLE), (L_SHOULDER, L_ELBOW, L_WRIST, L_HIP, L_KNEE, L_ANKLE))
+HEAD, ANKLES = (R_EYE, L_EYE, R_EAR, L_EAR), [R_ANKLE, L_ANKLE]
 PARENTS = {ROOT: (R_HIP, L_HIP), NECK: (R_SHOULDER, L_SHOULDER, NOSE, ROOT), NOSE: (NECK,),
-           **dict.fromkeys((R_EYE, L_EYE, R_EAR, L_EAR), (NOSE,)),
+           **dict.fromkeys(HEAD, (NOSE,)),
            **{child: (parent,) for s, e, w, h, k, a in SIDES for child, parent in ((s, NECK), (e, s), (w, e), (h, ROOT), (k, h), (a, k))}}
 
 # A limb is one length, measured wherever it shows; left and right are the same one.
@@ -122,7 +123,7 @@ def facing(joints: Array) -> Array:
     ears, middle = joints[:, R_EAR, :2] - joints[:, L_EAR, :2], joints[:, [R_EAR, L_EAR], :2].mean(1)
     aside = np.abs(((joints[:, NOSE, :2] - middle) * ears).sum(-1))
     found = seen[:, [NOSE, R_EAR, L_EAR]].all(-1) & (aside < TURNED * (ears**2).sum(-1))
-    return found if seen[:, [R_EYE, L_EYE, R_EAR, L_EAR]].any() else np.ones(len(joints), bool)
+    return found if seen[:, HEAD].any() else np.ones(len(joints), bool)
 
 
 def sizes_over_time(lengths: Array) -> tuple[Array, Array]:
