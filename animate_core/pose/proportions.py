@@ -170,6 +170,18 @@ def measure(joints: Array, fps: float) -> tuple[dict[str, float], Array]:
     return {limb: float(np.nanquantile(lengths / sizes[:, None], level[limb])) for limb, lengths in raw.items()}, sizes
 
 
+def measure_both(joints: Array, reference: Array, fps: float, notes: list[str]) -> tuple[dict[str, float], dict[str, float], Array]:
+    """`measure` of the driver's and the reference's joints: their limbs' lengths, those that point at the camera mended, and the driver's
+    sizes `[F]`."""
+    (driver, sizes), (lengths, _) = measure(joints, fps), measure(reference, fps)
+    undo_foreshortening(driver, lengths, notes)
+    for name, limbs in (("legs", LEGS), ("arms", ("upper arms", "forearms")), ("hips", ("hips",)), ("shoulders", ("shoulders",))):
+        for who, known in (("reference", reference), ("driver", joints)):
+            if not any(np.isfinite(lengths_of(known, limb)).any() for limb in limbs):
+                notes.append(f"the {who} shows no {name}")
+    return driver, lengths, sizes
+
+
 def completed(joints: Array, sizes: Array) -> Array:
     """`[F, 19, 2]`: places for every joint in every frame, to compute with: missing ones where they were beside the best-seen joint of the
     trunk, in units of the body's size, on a straight line in time between those seen; never seen ones where their parent is."""

@@ -7,48 +7,13 @@ that keep the ground.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from .keypoints import (
-    BODY,
-    FACE,
-    FEET,
-    L_ANKLE,
-    L_WRIST,
-    LARGEST,
-    LEFT_HAND,
-    NECK,
-    NOSE,
-    R_ANKLE,
-    R_WRIST,
-    RIGHT_HAND,
-    SCORE_THRESHOLD,
-    Array,
-    PoseClip,
-    PoseError,
-)
+from .keypoints import BODY, FACE, FEET, L_WRIST, LARGEST, LEFT_HAND, NECK, NOSE, R_WRIST, RIGHT_HAND, Array, PoseClip, PoseError
 from .pose_align import pose_align
-from .proportions import (
-    ADULT,
-    ANKLES,
-    HEAD,
-    LEGS,
-    LIMBS,
-    ROOT,
-    SIDES,
-    completed,
-    joints_of,
-    lengths_of,
-    limb_ratios,
-    measure,
-    undo_foreshortening,
-    well_seen,
-)
-
-log = logging.getLogger(__name__)
+from .proportions import ADULT, ANKLES, HEAD, LIMBS, ROOT, SIDES, completed, joints_of, limb_ratios, measure_both, well_seen
 
 MODES = ("full", "scale only", "offset only", "none", "pose_align")
 
@@ -59,7 +24,7 @@ LEFT_PLACE = 0.3  # body heights from where the clip began: the driver walks abo
 GROWN = 0.2  # part of the size by which it changes when the driver comes nearer; less may be limbs that turn away together
 STRAIGHT = 0.75  # share of a course's variance by which it is a way, not a sway
 AWAY = 0.8  # seconds that it is away: longer than a step aside and back
-ALIKE = 0.05  # of a pose's extent by which it is off the reference's: two like poses in different perspective
+ALIKE, VOTES = 0.05, 50  # of a pose's extent by which it is off the reference's, and still much like it; such a frame's votes on the place
 SAME = 0.05  # of a pose's extent, or 1.5 % of a body's height, by which a detector may err in one and the same picture
 NEAR = 0.08  # body heights: still where the clip began, as far as anybody who stands sways
 
@@ -168,14 +133,7 @@ def fit(clip: PoseClip, reference: PoseClip, settings: RetargetSettings) -> Fit:
     """How a driver's clip goes over to a reference; one frame, one person. Raises PoseError if there is nothing to go by."""
     joints, theirs = joints_of(clip.person(0)), joints_of(reference.person(0))
     notes: list[str] = []
-    driver, sizes = measure(joints, settings.fps)
-    lengths, _ = measure(theirs, settings.fps)
-    undo_foreshortening(driver, lengths, notes)
-    for name, limbs in (("legs", LEGS), ("arms", ("upper arms", "forearms")), ("hips", ("hips",)), ("shoulders", ("shoulders",))):
-        for who, known in (("reference", theirs), ("driver", joints)):
-            if not any(np.isfinite(lengths_of(known, limb)).any() for limb in limbs):
-                notes.append(f"the {who} shows no {name}")
-
+    driver, lengths, sizes = measure_both(joints, theirs, settings.fps, notes)
     first, second = (max(1, round(seconds * settings.fps)) for seconds in (START, 1))
     # the size at the beginning: from its first second, as long as it hardly changes
     still = np.abs(np.log(sizes / np.median(sizes[:first])))[:second] < GROWN / 3
@@ -210,9 +168,9 @@ def fit(clip: PoseClip, reference: PoseClip, settings: RetargetSettings) -> Fit:
     place = at_first(path[:left or None])
     if grows and not left:  # the further from its first size, the less a straight line has the ground
         place[1] = np.median(path[np.abs(np.log(now)) <= max(GROWN / 2, np.abs(np.log(now)).min()), 1])
-    elif anchor == "feet" and not left:  # feet of a like pose are on the like ground: a stride nears the camera, and a sitter's feet do
-        unlike = unlikeness(joints[:, BODY], theirs[0, BODY])
-        place = np.median(np.repeat(path, 1 + (50 / (1 + (unlike / ALIKE) ** 4)).astype(int), axis=0), axis=0)
+    elif anchor == "feet" and not left:  # a foot that steps towards the camera is lower in the picture: like poses tell where the ground is
+        votes = 1 + VOTES / (1 + (unlikeness(joints[:, BODY], theirs[0, BODY]) / ALIKE) ** 4)
+        place = np.median(np.repeat(path, votes.astype(int), axis=0), axis=0)
     travels = left or np.linalg.norm(place - np.median(path, axis=0)) > NEAR * height
     if travels or grows:
         driver = {limb: length * began for limb, length in driver.items()}
@@ -269,8 +227,8 @@ def rebuilt(points: Array, fit: Fit) -> Array:
 
     whole = np.zeros((len(points), points.shape[1], 2))
     whole[:, BODY] = out[:, :ROOT]
-    middle = FEET.start + 3
-    for part, joint, limb in ((slice(FEET.start, middle), L_ANKLE, "shins"), (slice(middle, FEET.stop), R_ANKLE, "shins"),
+    middle, (right, left) = FEET.start + 3, ANKLES
+    for part, joint, limb in ((slice(FEET.start, middle), left, "shins"), (slice(middle, FEET.stop), right, "shins"),
                               (FACE, NOSE, "face"), (LEFT_HAND, L_WRIST, "forearms"), (RIGHT_HAND, R_WRIST, "forearms")):
         whole[:, part] = out[:, None, joint] + ratios[limb] * (points[:, part, :2] - places[:, None, joint])
     return whole
@@ -287,7 +245,7 @@ def middle_of(clip: PoseClip) -> Array:
 
 def usable_frame(reference: PoseClip) -> PoseClip:
     """The first frame that shows somebody. Raises PoseError."""
-    seen = (reference.scores > SCORE_THRESHOLD).any((-1, -2))
+    seen = well_seen(reference.points).any((-1, -2))
     if not seen.any():
         raise PoseError("the reference's pose shows nobody; a picture on which a pose detector finds the person is wanted, or mode 'none'")
     return reference.of(reference.points[int(seen.argmax()):][:1])
@@ -307,7 +265,7 @@ def retarget_with_report(clip: PoseClip, reference: PoseClip, mode: str = "full"
     if mode == "none":
         return (moved(clip, reference, middle_of(reference) + fitting * (points[..., :2] - middle_of(clip))),
                 f"scaled by {fitting:.3f} to the canvas")
-    if not (clip.scores > SCORE_THRESHOLD).any():
+    if not well_seen(clip.points).any():
         raise PoseError(f"none of the {len(clip)} frames of the driver's clip shows anybody; a clip in which a pose detector finds the "
                         "person is wanted")
     reference = usable_frame(reference)
