@@ -35,7 +35,7 @@ name = "retargeting"
 title = "Retargeting against the truth"
 
 FRAMES = 32
-UNSEEN, SEEDS = 100, 8  # of each shot of the footage, from this seed of the reporting half on; those before were looked at
+UNSEEN, SEEDS = 200, 8  # of each shot of the footage, from this seed of the reporting half on; those before were looked at
 PAIRS = 240  # each motion 40 times
 FIRST = 1000  # the table's pairs begin here; those before were looked at while the code was written
 JITTER, JITTER_HEIGHT, MISSING, EMPTY = 2.0, 768, 0.1, 0.05

@@ -17,7 +17,7 @@ from ..animate_core.pose.retargeting import MODES, RetargetSettings, retarget_wi
 from . import host
 from .demo import to_batch
 from .reference import to_picture
-from .sockets import POSE_CATEGORY, PoseKeypointSocket, check_images, keypoints_input
+from .sockets import BINARY, GRADED, POSE_CATEGORY, PoseKeypointSocket, check_images, keypoints_input, scores_input
 
 OPACITY = 0.8  # of the skeleton over the picture
 JOINT = 1 / 128  # a joint's radius in parts of the shorter side
@@ -77,6 +77,7 @@ class RetargetPose(io.ComfyNode):
                                        "right is good enough."),
                 io.Image.Input("reference_image", optional=True, tooltip="The reference picture, to draw the overlay on; black without "
                                                                          "it. Of a batch, the first."),
+                scores_input(),
             ],
             outputs=[
                 PoseKeypointSocket.Output("keypoints", display_name="POSE_KEYPOINT",
@@ -91,7 +92,7 @@ class RetargetPose(io.ComfyNode):
     @classmethod
     def execute(cls, pose: Any, reference_pose: Any, mode: str = "full", strength: float = 1.0, keep_feet: bool = True,
                 person: str = PERSON_CHOICES[0], overlay_frames: int = 8, align_frame: int = 0,
-                fps: float = 24.0, reference_image: Tensor | None = None) -> io.NodeOutput:
+                fps: float = 24.0, reference_image: Tensor | None = None, scores: str = BINARY) -> io.NodeOutput:
         driver, reference = read_pose(pose, "pose"), read_pose(reference_pose, "reference_pose")
         if max(reference.width, reference.height) > LARGEST_SIDE:
             raise PoseError(f"reference_pose: its canvas of {reference.width}x{reference.height} pixels is too large to draw; sides of up "
@@ -108,4 +109,4 @@ class RetargetPose(io.ComfyNode):
             lines.append(f"{empty} frames show nobody; Clean Pose fills them")
         frames = np.unique(np.linspace(0, len(clip) - 1, min(overlay_frames, len(clip))).round().astype(int)).tolist()
         shown = overlay(clip, backdrop(image, clip.width, clip.height), frames, host.FrameProgress(len(frames)))
-        return io.NodeOutput(write_pose(clip), shown, "\n".join(lines))
+        return io.NodeOutput(write_pose(clip, scores != GRADED), shown, "\n".join(lines))

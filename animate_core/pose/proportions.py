@@ -37,8 +37,9 @@ from .keypoints import (
 
 ROOT = 18  # the middle of the hips, behind the body's points
 SIDES = ((R_SHOULDER, R_ELBOW, R_WRIST, R_HIP, R_KNEE, R_ANKLE), (L_SHOULDER, L_ELBOW, L_WRIST, L_HIP, L_KNEE, L_ANKLE))
+HEAD, ANKLES = (R_EYE, L_EYE, R_EAR, L_EAR), [R_ANKLE, L_ANKLE]
 PARENTS = {ROOT: (R_HIP, L_HIP), NECK: (R_SHOULDER, L_SHOULDER, NOSE, ROOT), NOSE: (NECK,),
-           **dict.fromkeys((R_EYE, L_EYE, R_EAR, L_EAR), (NOSE,)),
+           **dict.fromkeys(HEAD, (NOSE,)),
            **{child: (parent,) for s, e, w, h, k, a in SIDES for child, parent in ((s, NECK), (e, s), (w, e), (h, ROOT), (k, h), (a, k))}}
 
 # A limb is one length, measured wherever it shows; left and right are the same one.
@@ -122,7 +123,7 @@ def facing(joints: Array) -> Array:
     ears, middle = joints[:, R_EAR, :2] - joints[:, L_EAR, :2], joints[:, [R_EAR, L_EAR], :2].mean(1)
     aside = np.abs(((joints[:, NOSE, :2] - middle) * ears).sum(-1))
     found = seen[:, [NOSE, R_EAR, L_EAR]].all(-1) & (aside < TURNED * (ears**2).sum(-1))
-    return found if seen[:, [R_EYE, L_EYE, R_EAR, L_EAR]].any() else np.ones(len(joints), bool)
+    return found if seen[:, HEAD].any() else np.ones(len(joints), bool)
 
 
 def sizes_over_time(lengths: Array) -> tuple[Array, Array]:
@@ -167,6 +168,18 @@ def measure(joints: Array, fps: float) -> tuple[dict[str, float], Array]:
     sizes = running_median(fill(sizes[:, None, None], known[:, None])[:, 0], always, round(SLOW * fps))[:, 0]
     level = {limb: 0.5 if limb in WIDTHS else LONG for limb in raw} if len(joints) > 1 else dict.fromkeys(raw, 1)
     return {limb: float(np.nanquantile(lengths / sizes[:, None], level[limb])) for limb, lengths in raw.items()}, sizes
+
+
+def measure_both(joints: Array, reference: Array, fps: float, notes: list[str]) -> tuple[dict[str, float], dict[str, float], Array]:
+    """`measure` of the driver's and the reference's joints: their limbs' lengths, those that point at the camera mended, and the driver's
+    sizes `[F]`."""
+    (driver, sizes), (lengths, _) = measure(joints, fps), measure(reference, fps)
+    undo_foreshortening(driver, lengths, notes)
+    for name, limbs in (("legs", LEGS), ("arms", ("upper arms", "forearms")), ("hips", ("hips",)), ("shoulders", ("shoulders",))):
+        for who, known in (("reference", reference), ("driver", joints)):
+            if not any(np.isfinite(lengths_of(known, limb)).any() for limb in limbs):
+                notes.append(f"the {who} shows no {name}")
+    return driver, lengths, sizes
 
 
 def completed(joints: Array, sizes: Array) -> Array:

@@ -7,37 +7,13 @@ that keep the ground.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from .keypoints import (
-    BODY,
-    FACE,
-    FEET,
-    L_ANKLE,
-    L_EAR,
-    L_EYE,
-    L_WRIST,
-    LARGEST,
-    LEFT_HAND,
-    NECK,
-    NOSE,
-    R_ANKLE,
-    R_EAR,
-    R_EYE,
-    R_WRIST,
-    RIGHT_HAND,
-    SCORE_THRESHOLD,
-    Array,
-    PoseClip,
-    PoseError,
-)
+from .keypoints import BODY, FACE, FEET, L_WRIST, LARGEST, LEFT_HAND, NECK, NOSE, R_WRIST, RIGHT_HAND, Array, PoseClip, PoseError
 from .pose_align import pose_align
-from .proportions import ADULT, LEGS, ROOT, SIDES, completed, joints_of, lengths_of, limb_ratios, measure, undo_foreshortening, well_seen
-
-log = logging.getLogger(__name__)
+from .proportions import ADULT, ANKLES, HEAD, LIMBS, ROOT, SIDES, completed, joints_of, limb_ratios, measure_both, well_seen
 
 MODES = ("full", "scale only", "offset only", "none", "pose_align")
 
@@ -48,6 +24,8 @@ LEFT_PLACE = 0.3  # body heights from where the clip began: the driver walks abo
 GROWN = 0.2  # part of the size by which it changes when the driver comes nearer; less may be limbs that turn away together
 STRAIGHT = 0.75  # share of a course's variance by which it is a way, not a sway
 AWAY = 0.8  # seconds that it is away: longer than a step aside and back
+ALIKE, VOTES = 0.05, 50  # of a pose's extent by which it is off the reference's, and still much like it; such a frame's votes on the place
+SAME = 0.05  # of a pose's extent, or 1.5 % of a body's height, by which a detector may err in one and the same picture
 NEAR = 0.08  # body heights: still where the clip began, as far as anybody who stands sways
 
 
@@ -97,14 +75,33 @@ def anchor_path(places: Array, anchor: str) -> Array:
     """`[F, 19, 2]` -> `[F, 2]`: where somebody stands in each frame. `feet`: below the hips' middle, at the height of the lower ankle."""
     if anchor != "feet":
         return places[:, ANCHORS[anchor]]
-    return np.stack([places[:, ROOT, 0], places[:, [R_ANKLE, L_ANKLE], 1].max(-1)], axis=-1)
+    return np.stack([places[:, ROOT, 0], places[:, ANKLES, 1].max(-1)], axis=-1)
 
 
 def standing_place(places: Array, anchor: str) -> Array:
     """`[1, 19, 2]` -> `[2]`: where the reference stands. `feet`: between the hips' middle and the middle of the ankles, of which, in a
     single frame, one sways and the other stands wide."""
     place = anchor_path(places, anchor)[0]
-    return np.array([places[0, [ROOT, ROOT, R_ANKLE, L_ANKLE], 0].mean(), place[1]]) if anchor == "feet" else place
+    return np.array([places[0, [ROOT, ROOT, *ANKLES], 0].mean(), place[1]]) if anchor == "feet" else place
+
+
+def unlikeness(joints: Array, reference: Array) -> Array:
+    """`[F]`: how far each frame's pose `[F, 18, 3]` is from the reference's `[18, 3]` at the best scale and place, in parts of its extent:
+    the root of 1 - r^2, r being the correlation of the joints that both show; 1 where these are less than half of the reference's."""
+    both = (well_seen(joints) & well_seen(reference))[..., None]
+    count = both.sum(1, keepdims=True)
+    mine, theirs = (np.where(both, a - (both * a).sum(1, keepdims=True) / count.clip(1), 0) for a in (joints[..., :2], reference[:, :2]))
+    common = (mine * theirs).sum((1, 2)) ** 2 / ((mine**2).sum((1, 2)) * (theirs**2).sum((1, 2))).clip(1e-9)
+    return np.where(count[:, 0, 0] >= well_seen(reference).sum() / 2, np.sqrt((1 - common).clip(0)), 1)
+
+
+def same_frame(joints: Array, reference: Array) -> int | None:
+    """The frame `[F, 18, 3]` that has all the reference's `[18, 3]` joints where it has them: the reference was taken from there."""
+    seen = well_seen(reference)
+    away = np.linalg.norm(joints[:, seen, :2] - reference[seen, :2], axis=-1)
+    off = np.where(well_seen(joints)[:, seen], away, np.inf).max(-1, initial=0)
+    same = off < SAME * np.sqrt(reference[seen, :2].var(0).sum()) if seen.sum() > 2 else np.zeros(1, bool)
+    return int(off.argmin()) if same.any() else None
 
 
 def as_at_start(path: Array, sizes: Array, middle: float) -> Array:
@@ -136,14 +133,7 @@ def fit(clip: PoseClip, reference: PoseClip, settings: RetargetSettings) -> Fit:
     """How a driver's clip goes over to a reference; one frame, one person. Raises PoseError if there is nothing to go by."""
     joints, theirs = joints_of(clip.person(0)), joints_of(reference.person(0))
     notes: list[str] = []
-    driver, sizes = measure(joints, settings.fps)
-    lengths, _ = measure(theirs, settings.fps)
-    undo_foreshortening(driver, lengths, notes)
-    for name, limbs in (("legs", LEGS), ("arms", ("upper arms", "forearms")), ("hips", ("hips",)), ("shoulders", ("shoulders",))):
-        for who, known in (("reference", theirs), ("driver", joints)):
-            if not any(np.isfinite(lengths_of(known, limb)).any() for limb in limbs):
-                notes.append(f"the {who} shows no {name}")
-
+    driver, lengths, sizes = measure_both(joints, theirs, settings.fps, notes)
     first, second = (max(1, round(seconds * settings.fps)) for seconds in (START, 1))
     # the size at the beginning: from its first second, as long as it hardly changes
     still = np.abs(np.log(sizes / np.median(sizes[:first])))[:second] < GROWN / 3
@@ -153,11 +143,19 @@ def fit(clip: PoseClip, reference: PoseClip, settings: RetargetSettings) -> Fit:
     early = mine[mine.any(-1) & (np.abs(np.log(now)) < GROWN if grows else True)]
     ever = np.asarray(mine.any(axis=0))
     often = np.asarray(early.mean(axis=0) > MOSTLY) if len(early) else ever
-    stand = settings.keep_feet and often[ROOT] and other[ROOT] and (often & other)[[R_ANKLE, L_ANKLE]].any()
+    stand = settings.keep_feet and often[ROOT] and other[ROOT] and (often & other)[ANKLES].any()
     anchor = "feet" if stand else next((a for seen in (often, ever) for a, j in ANCHORS.items() if seen[j] and other[j]), None)
     if anchor is None:
         raise PoseError("the driver's clip and the reference have neither hips, neck nor head in common, so the one cannot be put where "
                         "the other stands; a reference that shows more of the body is wanted, or mode 'none'")
+    target, shown = standing_place(completed(theirs, np.ones(1)), anchor), now if grows else np.ones(len(now))
+    size = contained(clip, reference)
+    canvas = joints[:, BODY] * (size, size, 1)
+    canvas[..., :2] += middle_of(reference) - size * middle_of(clip)
+    if (same := same_frame(canvas, theirs[0, BODY])) is not None:
+        notes.append(f"the reference is frame {same} of the driver's clip, or as good as that: only the canvas is changed")
+        place = middle_of(clip) + (target - middle_of(reference)) / size
+        return Fit(size, dict.fromkeys((*LIMBS, "face", "legs"), size), anchor, place, target, shown, notes)
     height = float(np.median([driver[limb] / ADULT[limb] for limb in ADULT if limb in driver] or [clip.height]))
     path = anchor_path(completed(joints, sizes), anchor)
     path = as_at_start(path, now, clip.width / 2) if grows else path
@@ -168,15 +166,16 @@ def fit(clip: PoseClip, reference: PoseClip, settings: RetargetSettings) -> Fit:
         notes.append(f"the driver's size changes, to {now.min():.2f} and {now.max():.2f} of that at the beginning, which becomes the "
                      "reference's")
     place = at_first(path[:left or None])
+    if grows and not left:  # the further from its first size, the less a straight line has the ground
+        place[1] = np.median(path[np.abs(np.log(now)) <= max(GROWN / 2, np.abs(np.log(now)).min()), 1])
+    elif anchor == "feet" and not left:  # a foot that steps towards the camera is lower in the picture: like poses tell where the ground is
+        votes = 1 + VOTES / (1 + (unlikeness(joints[:, BODY], theirs[0, BODY]) / ALIKE) ** 4)
+        place = np.median(np.repeat(path, votes.astype(int), axis=0), axis=0)
     travels = left or np.linalg.norm(place - np.median(path, axis=0)) > NEAR * height
     if travels or grows:
         driver = {limb: length * began for limb, length in driver.items()}
     size, ratios = limb_ratios(driver, lengths, settings.strength, contained(clip, reference), notes)
-    near = np.abs(np.log(now)) < 2 * GROWN
-    if grows and not left and near.any():  # the further from its first size, the less a straight line has the ground
-        place[1] = np.median(path[near, 1])
-    return Fit(size, ratios, anchor, place, standing_place(completed(theirs, np.ones(1)), anchor), now if grows else np.ones(len(now)),
-               notes)
+    return Fit(size, ratios, anchor, place, target, shown, notes)
 
 
 # ------------------------------------------------------------------------------------------------------------------ rebuilding
@@ -194,44 +193,42 @@ def rebuilt(points: Array, fit: Fit) -> Array:
     def hang(joint: int, parent: int, limb: str) -> Array:
         return out[:, parent] + ratios[limb] * (places[:, joint] - places[:, parent])
 
-    def place(joint: int, where: Array) -> None:
-        out[:, joint] = where
-
     if fit.anchor == "feet":
         # crouching goes by the legs' length, stepping, walking and jumping by the body's
-        place(ROOT, carried(ROOT))
-        low = places[:, [R_ANKLE, L_ANKLE], 1].max(-1)
+        out[:, ROOT] = carried(ROOT)
+        low = places[:, ANKLES, 1].max(-1)
         out[:, ROOT, 1] = fit.target[1] + fit.size * (low - fit.place[1]) - ratios["legs"] * (low - places[:, ROOT, 1])
     elif fit.anchor == "hips":
-        place(ROOT, carried(ROOT))
+        out[:, ROOT] = carried(ROOT)
     else:
-        place(NECK, carried(NECK))
+        out[:, NECK] = carried(NECK)
         if fit.anchor == "head":
-            place(NECK, carried(NOSE) + ratios["neck"] * (places[:, NECK] - places[:, NOSE]))
-        place(ROOT, hang(ROOT, NECK, "torso"))
+            out[:, NECK] = carried(NOSE) + ratios["neck"] * (places[:, NECK] - places[:, NOSE])
+        out[:, ROOT] = hang(ROOT, NECK, "torso")
     if fit.anchor in ("feet", "hips"):
-        place(NECK, hang(NECK, ROOT, "torso"))
-    place(NOSE, hang(NOSE, NECK, "neck"))
-    for joint in (R_EYE, L_EYE, R_EAR, L_EAR):
-        place(joint, hang(joint, NOSE, "face"))
+        out[:, NECK] = hang(NECK, ROOT, "torso")
+    out[:, NOSE] = hang(NOSE, NECK, "neck")
+    for joint in HEAD:
+        out[:, joint] = hang(joint, NOSE, "face")
     for shoulder, elbow, wrist, hip, knee, ankle in SIDES:
-        place(shoulder, hang(shoulder, NECK, "shoulders"))
-        place(elbow, hang(elbow, shoulder, "upper arms"))
-        place(wrist, hang(wrist, elbow, "forearms"))
-        place(hip, hang(hip, ROOT, "hips"))
-        place(knee, hang(knee, hip, "thighs"))
+        out[:, shoulder] = hang(shoulder, NECK, "shoulders")
+        out[:, elbow] = hang(elbow, shoulder, "upper arms")
+        out[:, wrist] = hang(wrist, elbow, "forearms")
+        out[:, hip] = hang(hip, ROOT, "hips")
+        out[:, knee] = hang(knee, hip, "thighs")
         if fit.anchor == "feet":
             # the same shift in every frame: a foot that stands in the driver's clip stands here
-            place(ankle, carried(ankle))
+            out[:, ankle] = carried(ankle)
             out[:, ankle, 0] += (ratios["hips"] - fit.size) * fit.sizes * np.median((places[:, hip, 0] - places[:, ROOT, 0]) / fit.sizes)
             # from the hip and from the foot the knee comes out at two places, near each other
-            place(knee, (out[:, knee] + hang(knee, ankle, "shins")) / 2)
+            out[:, knee] = (out[:, knee] + hang(knee, ankle, "shins")) / 2
         else:
-            place(ankle, hang(ankle, knee, "shins"))
+            out[:, ankle] = hang(ankle, knee, "shins")
 
     whole = np.zeros((len(points), points.shape[1], 2))
     whole[:, BODY] = out[:, :ROOT]
-    for part, joint, limb in ((slice(FEET.start, FEET.start + 3), L_ANKLE, "shins"), (slice(FEET.start + 3, FEET.stop), R_ANKLE, "shins"),
+    middle, (right, left) = FEET.start + 3, ANKLES
+    for part, joint, limb in ((slice(FEET.start, middle), left, "shins"), (slice(middle, FEET.stop), right, "shins"),
                               (FACE, NOSE, "face"), (LEFT_HAND, L_WRIST, "forearms"), (RIGHT_HAND, R_WRIST, "forearms")):
         whole[:, part] = out[:, None, joint] + ratios[limb] * (points[:, part, :2] - places[:, None, joint])
     return whole
@@ -242,9 +239,13 @@ def contained(clip: PoseClip, reference: PoseClip) -> float:
     return min(reference.width / clip.width, reference.height / clip.height)
 
 
+def middle_of(clip: PoseClip) -> Array:
+    return np.array([clip.width, clip.height]) / 2
+
+
 def usable_frame(reference: PoseClip) -> PoseClip:
     """The first frame that shows somebody. Raises PoseError."""
-    seen = (reference.scores > SCORE_THRESHOLD).any((-1, -2))
+    seen = well_seen(reference.points).any((-1, -2))
     if not seen.any():
         raise PoseError("the reference's pose shows nobody; a picture on which a pose detector finds the person is wanted, or mode 'none'")
     return reference.of(reference.points[int(seen.argmax()):][:1])
@@ -262,9 +263,9 @@ def retarget_with_report(clip: PoseClip, reference: PoseClip, mode: str = "full"
     fitting = contained(clip, reference)
     points = clip.person(0).astype(float)
     if mode == "none":
-        middle = np.array([clip.width, clip.height]) / 2, np.array([reference.width, reference.height]) / 2
-        return moved(clip, reference, middle[1] + fitting * (points[..., :2] - middle[0])), f"scaled by {fitting:.3f} to the canvas"
-    if not (clip.scores > SCORE_THRESHOLD).any():
+        return (moved(clip, reference, middle_of(reference) + fitting * (points[..., :2] - middle_of(clip))),
+                f"scaled by {fitting:.3f} to the canvas")
+    if not well_seen(clip.points).any():
         raise PoseError(f"none of the {len(clip)} frames of the driver's clip shows anybody; a clip in which a pose detector finds the "
                         "person is wanted")
     reference = usable_frame(reference)

@@ -13,8 +13,8 @@ from animate_core.demo.character import HELD_OUT_SEED, make_character
 from animate_core.demo.clip import demo_clip
 from animate_core.demo.motion import keypoints, make_moves
 from animate_core.pose.drawing import MOORE, draw_people
-from animate_core.pose.keypoints import PoseClip, body_clip
-from animate_core.pose.openpose import read_pose
+from animate_core.pose.keypoints import BODY, PoseClip, body_clip
+from animate_core.pose.openpose import read_pose, write_pose
 from animate_core.pose.retargeting import MODES, RetargetSettings, retarget
 from tests.host import graphs
 from tests.host.host_server import HostServer
@@ -71,6 +71,24 @@ def test_keypoints_are_the_librarys(host: HostServer, mode: str) -> None:
 
 def test_an_older_graph_without_a_frame_rate_runs(host: HostServer) -> None:
     assert np.allclose(keypoints_of(host.run(graph_of(fps=None))).points, expected("full").points, atol=1e-3)
+
+
+def test_graded_scores_on_demand(host: HostServer) -> None:
+    """By default 0 and 1, the graded ones beside them."""
+    about = host.object_info("MarionetteRetargetPose")["input"]["optional"]["scores"][1]
+    assert about["options"] == ["0 and 1", "as they are"] and about["default"] == "0 and 1"
+    driver = clip_of(DRIVER, "dance", 4, 2 * WIDTH, 2 * HEIGHT)
+    points = driver.points.copy()
+    graded = points[..., 2] = points[..., 2] * np.linspace(0.4, 0.95, points.shape[2])
+    (host.input / "poses").mkdir(exist_ok=True)
+    (host.input / "poses/graded.json").write_text(json.dumps(write_pose(driver.of(points), binary=False)), encoding="utf-8")
+    for choice, standard in (("0 and 1", (graded > 0).astype(float)), ("as they are", graded)):
+        graph = graph_of(pose=["load", 0], scores=choice)
+        graphs.add(graph, "load", "MarionetteLoadPose", file="poses/graded.json", first_frame=0, frames=0, every_nth=1, width=0, height=0)
+        result = host.run(graph)
+        frame = json.loads(Path(result.outputs["keypoints"]["files"][0]).read_text(encoding="utf-8"))[0]
+        assert np.allclose(frame["people"][0]["pose_keypoints_2d"][2::3], standard[0, 0, BODY], atol=1e-5)
+        assert np.allclose(keypoints_of(result).scores, graded, atol=1e-5)
 
 
 def over(skeleton: np.ndarray, picture: np.ndarray) -> np.ndarray:
