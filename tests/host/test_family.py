@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from animate_core.guiders import GUIDANCE_TYPES
-from tests.host import core_run, equipment, graphs, networks
+from tests.host import core_run, equipment, graphs, networks, published
 from tests.host.core_run import relative_l2
 from tests.host.host_server import HostServer
 from tests.host.result import Graph
@@ -134,6 +134,32 @@ def test_aniportraits_statistics_can_be_the_stored_ones(models: HostServer, pict
     published = models.run(graph).latent()
     stored = models.run(graphs.change(graph, pose={"statistics": "stored"})).latent()
     assert relative_l2(stored, published) > 0.01
+
+
+@pytest.fixture
+def people(models: HostServer) -> Iterator[HostServer]:
+    """With what the templates name: pose models, MediaPipe's, and a video of a face; pose models go again, which other tests look for."""
+    folder = models.models / "animate_anyone"
+    published.write_people(folder, models.input, 5)
+    networks.write_face_landmarker(models.models / "detection" / published.FACE_LANDMARKER)
+    yield models
+    for name in (published.DETECTOR, published.POSE_MODEL):
+        (folder / name).unlink()
+
+
+@pytest.mark.parametrize("name", ["champ", "aniportrait", "face_reenactment"])
+def test_the_templates_graphs_run(people: HostServer, name: str) -> None:
+    """The twins of workflows/NAME.json (tests/browser) in the API's format, with this host's folders and a short clip."""
+    graph = graphs.load(name, sampler={"steps": 1, "frames": 3})
+    for about in graph.values():
+        if about["class_type"] == "LoadVideo":
+            about["inputs"]["file"] = published.FACE
+        if about["class_type"] == "MarionetteLoadAnimateAnyone":
+            about["inputs"]["folder"] = published.FAMILY_FOLDERS[about["inputs"]["folder"]]
+    before = len(people.log)
+    latent = people.run(graph).latent()
+    assert latent.shape == (3, 4, 8, 8) and torch.isfinite(latent).all()
+    assert "no face is found" not in people.log[before:]
 
 
 def face_keypoints(frames: int, faces: tuple[bool, ...] = (True,)) -> list[dict[str, Any]]:
