@@ -23,7 +23,7 @@ from .sockets import POSE_CATEGORY, keypoints_input
 PARTS = ("body", "hands", "face", "feet")
 # whose guidance shows faces: Moore's face reenactment has two pictures a frame
 FACE_STYLES: dict[str, Callable[[PoseClip, int, int, Fit], Iterator[Image.Image]]] = {
-    "AniPortrait": lambda clip, width, height, fit: mesh_pictures(faces_of_pose(clip), width, height, fit),
+    "AniPortrait": lambda clip, width, height, fit: mesh_pictures(faces_of_pose(clip, "pose"), width, height, fit),
     "Moore face": lambda clip, width, height, fit: face_pictures(clip, 0, width, height, fit),
     "Moore face, mouth": lambda clip, width, height, fit: face_pictures(clip, 1, width, height, fit),
 }
@@ -89,7 +89,7 @@ class DrawPose(io.ComfyNode):
         clip = read_pose(pose, "pose")
         width, height = picture_size(width, height, (clip.width, clip.height))
         if style in FACE_STYLES:
-            faces_of_pose(clip)  # refuses a clip without any face
+            faces_of_pose(clip, "pose")  # refuses a clip without any face
             pictures = FACE_STYLES[style](clip, width, height, fit)
             progress = host.FrameProgress(len(clip))
             drawn = []

@@ -97,18 +97,18 @@ def mesh_pictures(clip: FaceClip, width: int, height: int, fit: Fit = "crop") ->
         yield fit_image(drawn, width, height, fit, Image.Resampling.BILINEAR)
 
 
-def checked(clip: FaceClip) -> FaceClip:
+def checked(clip: FaceClip, name: str) -> FaceClip:
     """The clip, if there is a face in it. Raises PoseError."""
     if not len(clip) or len(clip.lacking) == len(clip):
-        raise PoseError("no face is found in any frame: a face that is large enough to be seen is wanted")
+        raise PoseError(f"{name}: no face is found in any frame; a face that is large enough to be seen is wanted")
     return clip
 
 
-def faces_of_pose(clip: PoseClip) -> FaceClip:
-    """The face of whom most is seen in each frame. Raises PoseError where there is none at all."""
+def faces_of_pose(clip: PoseClip, name: str = "pose_keypoint") -> FaceClip:
+    """The face of whom most is seen in each frame. name: of the input, for errors. Raises PoseError where there is none at all."""
     faces = [main_face(people) for people in clip.points]
     return checked(FaceClip([None if face is None else np.where(face[:, 2:] > SCORE_THRESHOLD, face[:, :2], np.nan) for face in faces],
-                            clip.width, clip.height))
+                            clip.width, clip.height), name)
 
 
 def read_face_landmarks(value: Any, name: str) -> FaceClip:
@@ -124,4 +124,4 @@ def read_face_landmarks(value: Any, name: str) -> FaceClip:
         raise PoseError(f"{name}: these are no face landmarks as Detect Face Landmarks (MediaPipe) gives them ({error!r})") from error
     if min(width, height) < 1 or any(points is not None and (points.ndim != 2 or len(points) < FEWEST_POINTS) for points in frames):
         raise PoseError(f"{name}: a face is to have {FEWEST_POINTS} points or more of MediaPipe's mesh, on a picture")
-    return checked(FaceClip(frames, width, height))
+    return checked(FaceClip(frames, width, height), name)

@@ -5,20 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
-import av
-import numpy as np
 import pytest
-from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.core import onnx_models
 from tests.host import equipment, published
 from tests.host.host_server import HostServer
 
 CLIP_FRAMES = 28
-DRIVER = "driver.mp4"
 VIEW = {"width": 2300, "height": 1150}
 
 
@@ -26,29 +20,14 @@ VIEW = {"width": 2300, "height": 1150}
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostServer]:
     base = tmp_path_factory.mktemp("published")
     published.write_published(base / "models")
+    published.write_families(base / "models")
     (base / "input").mkdir()
-    write_people(base / "models" / "animate_anyone", base / "input")
+    published.write_people(base / "models" / "animate_anyone", base / "input", CLIP_FRAMES)
     equipment.draw_dance(base / "input" / published.CLIP, CLIP_FRAMES)
+    for name in published.GUIDANCE_CLIPS:
+        equipment.draw_dance(base / "input" / name, CLIP_FRAMES, 256, 256)
     with HostServer(base) as server:
         yield server
-
-
-def write_people(models: Path, inputs: Path) -> None:
-    """Pose models under the published names that see coloured people alone, a picture of one, and a video of one who walks."""
-    onnx_models.write_detector(models / "yolox_l.onnx", batch=1)
-    onnx_models.write_pose_model(models / "dw-ll_ucoco_384.onnx")
-    frames = []
-    for x in range(30, 30 + 6 * CLIP_FRAMES, 6):
-        frame = np.full((320, 320, 3), 40, np.uint8)
-        onnx_models.draw_person(frame, (x, 60, x + 80, 260), np.array([[x + 20, 90], [x + 55, 120], [x + 30, 230]]), (255, 0, 0))
-        frames.append(frame)
-    Image.fromarray(frames[0]).save(inputs / published.PICTURE)
-    with av.open(str(inputs / DRIVER), "w") as container:
-        stream = container.add_stream("libx264", rate=30, options={"qp": "0"})
-        stream.width, stream.height, stream.pix_fmt = 320, 320, "yuv444p"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
 
 
 @pytest.fixture(scope="session")

@@ -10,15 +10,17 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
+from animate_core.guiders import GUIDANCE_TYPES
 from tests.browser.comfy_page import ComfyPage
 from tests.browser.conftest import VIEW
-from tests.host import graphs
+from tests.host import graphs, published
 from tests.host.host_server import PACK, HostServer
 from tests.host.result import Graph
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflows"
 # workflow -> its API-format twin in tests/host/graphs
-TWINS = {"basic": "basic", "demo": "demo", "ksampler": "ksampler", "long_clip": "long", "retarget": "retarget", "video": "video"}
+TWINS = {"basic": "basic", "demo": "demo", "ksampler": "ksampler", "long_clip": "long", "retarget": "retarget", "video": "video",
+         "champ": "champ", "aniportrait": "aniportrait", "face_reenactment": "face_reenactment"}
 BUILT_IN = ("demo", "retarget")  # run at the first click, with no files to get
 LOADERS = ("MarionetteLoad", "VAELoader", "CLIPVisionLoader")
 CUTS = ("Video Slice", "ImageFromBatch")  # the tests' clips are short
@@ -26,6 +28,16 @@ SAVES = ("SaveImage", "SaveLatent", "CreateVideo", "SaveVideo")
 SMALL: dict[str, dict[str, Any]] = {
     "MarionetteEncodeReference": {"width": 64, "height": 96},
     "MarionetteEncodePose": {"width": 64, "height": 96},
+    "MarionetteEncodeGuidance": {"width": 64, "height": 96},
+}
+# what each note names beside the files that all need
+MOORE = ("models/animate_anyone/Moore/", "patrolli/AnimateAnyone", "motion_module.pth", "pose_guider.pth", "non-commercial")
+NAMED = {
+    "champ": ("models/animate_anyone/Champ/", "fudan-generative-ai/champ", "motion_module.pth", *(f"guidance_encoder_{kind}.pth" for kind in
+                                                                                                  GUIDANCE_TYPES)),
+    "aniportrait": ("models/animate_anyone/AniPortrait/", "ZJYang/AniPortrait", "motion_module.pth", "pose_guider.pth", "models/detection/",
+                    "Comfy-Org/mediapipe", published.FACE_LANDMARKER),
+    "face_reenactment": ("models/animate_anyone/Moore-face/", "Baidu", "pose_guider1.pth", "pose_guider2.pth", "yolox_l.onnx"),
 }
 THUMBNAIL_BYTES = 150_000
 
@@ -76,8 +88,8 @@ def test_template_is_listed_and_served(host: HostServer, name: str) -> None:
 def test_note_names_every_file(name: str) -> None:
     workflow = stored(name)
     note = next(node for node in workflow["nodes"] if node["type"] == "MarkdownNote")["widgets_values"][0]
-    for word in ("models/animate_anyone/Moore/", "models/clip_vision/", "models/vae/", "patrolli/AnimateAnyone", "denoising_unet.pth",
-                 "reference_unet.pth", "motion_module.pth", "pose_guider.pth", "pytorch_model.bin", "Apache-2.0", "non-commercial"):
+    for word in ("models/clip_vision/", "models/vae/", "denoising_unet.pth", "reference_unet.pth", "pytorch_model.bin", "Apache-2.0",
+                 *NAMED.get(name, MOORE)):
         assert word in note, word
     # the page offers to download what a widget names and the folder lacks
     for node in workflow["nodes"]:
@@ -115,10 +127,14 @@ def test_workflow_in_the_page(host: HostServer, page: Page, tmp_path: Path, name
     ("ksampler", {"MarionetteAnimateConditioning": {"frames": 4}, "KSampler": {"steps": 2}}),
     ("long_clip", {"MarionetteMultiFrameSampler": {"steps": 2}, "MarionetteWindows": {"length": 12}}),
     ("video", {"MarionetteMultiFrameSampler": {"steps": 2, "frames": 4}}),
+    ("champ", {"MarionetteMultiFrameSampler": {"steps": 2, "frames": 4}}),
+    ("aniportrait", {"MarionetteMultiFrameSampler": {"steps": 2, "frames": 18}}),
+    ("face_reenactment", {"MarionetteMultiFrameSampler": {"steps": 2, "frames": 4}}),
 ])
 def test_run_in_the_page(host: HostServer, page: Page, tmp_path: Path, name: str, changes: dict[str, dict[str, Any]]) -> None:
     shown = opened(page, host, name)
-    for node, values in {**SMALL, **changes}.items():
+    there = {node["type"] for node in shown.nodes()}
+    for node, values in {**{node: size for node, size in SMALL.items() if node in there}, **changes}.items():
         shown.set(node, **values)
     prompt_id = shown.run()
     history = host.get(f"/history/{prompt_id}")[prompt_id]

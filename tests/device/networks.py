@@ -13,11 +13,13 @@ from tests.host import equipment, networks
 
 CALM = 0.25
 EIGHT_BITS = {"fp8_e4m3fn": torch.float8_e4m3fn, "fp8_e5m2": torch.float8_e5m2}
+FAMILIES = ("Champ", "AniPortrait", "Moore face")
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def write_base(base: Path) -> None:
-    """A host's base directory: models/ with the small family as it is and as `small_fp16`, `small_bf16`, `small_fp32`; input/."""
+    """A host's base directory: models/ with the small family as it is and as `small_fp16`, `small_bf16`, `small_fp32`,
+    Champ, AniPortrait and face reenactment; input/."""
     equipment.write_models(base / "models")
     equipment.write_media(base / "input")
     family = networks.small_family()
@@ -31,6 +33,10 @@ def write_base(base: Path) -> None:
         halved = {module: {key: value.to(dtype if value.ndim > 1 and not key.endswith(".pe") else torch.float16)
                            for key, value in weights.items()} for module, weights in family.items()}
         networks.write_family(base / "models" / "animate_anyone" / f"small_{name}", halved)
+    for name in FAMILIES:
+        of_family = networks.of_a_family(name)
+        of_family["denoising_unet"]["conv_out.weight"] *= CALM
+        networks.write_family(base / "models" / "animate_anyone" / name, of_family)
     decoder = {key.removeprefix("taesd_decoder."): value for key, value in networks.tiny_vae().items() if key.startswith("taesd_decoder.")}
     (base / "models" / "vae_approx").mkdir(parents=True, exist_ok=True)
     save_file(decoder, base / "models" / "vae_approx" / "taesd_decoder.safetensors")

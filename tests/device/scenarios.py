@@ -35,7 +35,8 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "dynamic": {"kind": "cuda", "dynamic": True},
     "mps": {"kind": "mps"},
 }
-MODULES = ("scenarios_graphs", "scenarios_cards", "scenarios_memory", "scenarios_accelerate", "scenarios_patches", "scenarios_kernels")
+MODULES = ("scenarios_graphs", "scenarios_cards", "scenarios_memory", "scenarios_accelerate", "scenarios_patches", "scenarios_kernels",
+           "scenarios_families")
 
 Scenario = Callable[["Bench"], dict[str, Any]]
 SCENARIOS: dict[str, dict[str, Scenario]] = {name: {} for name in CONFIGURATIONS}

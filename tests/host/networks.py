@@ -129,6 +129,29 @@ def lora_file(path: Path, rank: int = 2, seed: int = SEED) -> None:
     save_file(weights, path)
 
 
+def write_face_landmarker(path: Path, seed: int = SEED) -> None:
+    """A file for ComfyUI's face landmarks (MediaPipe) that finds a face of 478 points in the middle of every square picture.
+
+    It holds what decides that; the host fills in the other layers.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    anchors = {"cls_16": (88, 2), "cls_8": (96, 6), "reg_16": (88, 32), "reg_8": (96, 96)}
+    weights = {f"detector_short.{name}.weight": torch.zeros(outside, inside, 1, 1) for name, (inside, outside) in anchors.items()}
+    # of the answers, which are all as sure, the first counts: the corner's. Box (x, y, width, height) and six points, from there, in 1/128
+    middle = torch.tensor([56, 56, 0, 0] + 12 * [56], dtype=torch.float32)
+    box = middle + torch.tensor([0, 0, 64, 64, -14, -10, 14, -10, 0, 4, 0, 18, -28, 0, 28, 0])
+    weights |= {"detector_short.cls_16.bias": torch.full((2,), 4.0), "detector_short.cls_8.bias": torch.full((6,), -9.0),
+                "detector_short.reg_16.bias": box.repeat(2), "detector_short.reg_8.bias": box.repeat(6)}
+    places = torch.cat([96 + 48 * torch.randn(478, 2, generator=generator).clamp(-1, 1), torch.randn(478, 1, generator=generator)], dim=1)
+    weights |= {"mesh.head_landmarks.weight": torch.zeros(478 * 3, 8, 3, 3), "mesh.head_landmarks.bias": places.flatten()}
+    weights |= {"canonical_vertices": torch.randn(468, 3, generator=generator), "procrustes_indices": torch.arange(0, 468, 12),
+                "procrustes_weights": torch.ones(39)}
+    for part in ("face_oval", "left_eye", "right_eye", "left_eyebrow", "right_eyebrow", "lips", "irises", "nose", "tesselation"):
+        weights[f"topology.{part}"] = torch.tensor([[0, 1]], dtype=torch.int32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(weights, path)
+
+
 def random_fp16(all_shapes: Mapping[str, Sequence[int]], seed: int = SEED) -> dict[str, Tensor]:
     """Quick weights for large files: pieces of one stretch of normal numbers, scaled by fan-in; norms at one, biases at zero."""
     period = 2**20

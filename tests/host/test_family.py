@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 
 from animate_core.guiders import GUIDANCE_TYPES
-from tests.host import core_run, equipment, graphs, networks
+from tests.host import core_run, equipment, graphs, networks, published
 from tests.host.core_run import relative_l2
 from tests.host.host_server import HostServer
 from tests.host.result import Graph
@@ -136,6 +137,32 @@ def test_aniportraits_statistics_can_be_the_stored_ones(models: HostServer, pict
     assert relative_l2(stored, published) > 0.01
 
 
+@pytest.fixture
+def people(models: HostServer) -> Iterator[HostServer]:
+    """With what the templates name: pose models, MediaPipe's, and a video of a face; pose models go again, which other tests look for."""
+    folder = models.models / "animate_anyone"
+    published.write_people(folder, models.input, 5)
+    networks.write_face_landmarker(models.models / "detection" / published.FACE_LANDMARKER)
+    yield models
+    for name in (published.DETECTOR, published.POSE_MODEL):
+        (folder / name).unlink()
+
+
+@pytest.mark.parametrize("name", ["champ", "aniportrait", "face_reenactment"])
+def test_the_templates_graphs_run(people: HostServer, name: str) -> None:
+    """The twins of workflows/NAME.json (tests/browser) in the API's format, with this host's folders and a short clip."""
+    graph = graphs.load(name, sampler={"steps": 1, "frames": 3})
+    for about in graph.values():
+        if about["class_type"] == "LoadVideo":
+            about["inputs"]["file"] = published.FACE
+        if about["class_type"] == "MarionetteLoadAnimateAnyone":
+            about["inputs"]["folder"] = published.FAMILY_FOLDERS[about["inputs"]["folder"]]
+    before = len(people.log)
+    latent = people.run(graph).latent()
+    assert latent.shape == (3, 4, 8, 8) and torch.isfinite(latent).all()
+    assert "no face is found" not in people.log[before:]
+
+
 def face_keypoints(frames: int, faces: tuple[bool, ...] = (True,)) -> list[dict[str, Any]]:
     """POSE_KEYPOINT of one person with a face, which some frames may lack."""
     turn = np.linspace(0, 2 * np.pi, 68, endpoint=False)
@@ -164,7 +191,7 @@ def test_face_keypoints_are_drawn(models: HostServer, pictures: dict[str, list[I
     _, log = run(face_keypoints(4, (True, False)))
     assert "no face is found in 2 of 4 frames (the first is 1)" in log
     result, _ = run(face_keypoints(4, (False,)))
-    assert result.status == "error" and "no face is found in any frame" in result.error
+    assert result.status == "error" and "pose_keypoint: no face is found in any frame" in result.error
 
 
 def test_draw_pose_makes_the_same_pictures(models: HostServer, pictures: dict[str, list[Image.Image]]) -> None:
@@ -226,6 +253,75 @@ def test_what_does_not_belong_together_is_refused(models: HostServer, pictures: 
     graphs.add(graph, "again", "MarionetteLoadPoseGuider", file="AniPortrait/pose_guider.safetensors", pose_guider=["all", 2])
     refused(models, graphs.change(graph, pose={"pose_guider": ["again", 0]}), "does not go with", "Champ")
     refused(models, graphs.load("basic", model={"family": "Moore face"}), "reads a reference in both halves")
+
+
+def test_guidance_of_the_wrong_count_or_without_its_file_is_refused(models: HostServer, pictures: dict[str, list[Image.Image]]) -> None:
+    graph = family_graph("basic", "Moore face", 3, pictures)
+    refused(models, graphs.change(graph, mouth_images={"frames": 2}), "mouth_images", "2 frames", "images has 3")
+    refused(models, graphs.load("basic", pose={"mouth_images": ["poses", 0]}), "mouth_images", "face reenactment alone", "take them off")
+    graph = family_graph("basic", "Champ", 2, pictures, ("depth",))
+    graphs.add(graph, "images", "TestPictures", folder="depth", frames=2)
+    graph["pose"] = {"class_type": "MarionetteEncodePose", "inputs": {
+        "pose_guider": ["all", 2], "images": ["images", 0], "width": WIDTH, "height": HEIGHT, "fit": "crop"}}
+    refused(models, graph, "pose_guider", "guidance encoder of Champ", "use Encode Guidance")
+    graph = family_graph("basic", "Champ", 2, pictures, ("depth", "normal"))
+    graphs.add(graph, "one", "MarionetteLoadPoseGuider", file="Champ/guidance_encoder_depth.safetensors")
+    refused(models, graphs.change(graph, pose={"pose_guider": ["one", 0]}), "normal", "not loaded", "guidance_encoder_normal")
+    graph = family_graph("basic", "Champ", 2, pictures, ("semantic_map",))
+    width, height = pictures["semantic_map"][0].size
+    graphs.add(graph, "mask", "SolidMask", value=1.0, width=width + 8, height=height)
+    refused(models, graphs.change(graph, pose={"semantic_mask": ["mask", 0]}), "semantic_mask", f"{width + 8}x{height}", "one size")
+    graphs.add(graph, "three", "TestPictures", folder="semantic_map", frames=3)
+    graphs.add(graph, "mask", "ImageToMask", image=["three", 0], channel="red")
+    refused(models, graph, "semantic_mask", "3 frames", "semantic_map 2", "one for each")
+    graph = family_graph("basic", "Champ", 2, pictures, ("depth",))
+    graphs.add(graph, "mask", "SolidMask", value=1.0, width=width, height=height)
+    refused(models, graphs.change(graph, pose={"semantic_mask": ["mask", 0]}), "semantic_mask", "semantic_map, which is not connected")
+
+
+@pytest.mark.parametrize(("family", "other"), [("Champ", "AniPortrait"), ("AniPortrait", "Champ")])
+def test_another_familys_guidance_is_refused_in_both_paths(models: HostServer, pictures: dict[str, list[Image.Image]], family: str,
+                                                           other: str) -> None:
+    for base, node in (("basic", "sampler"), ("sigmas", "animate")):
+        graph = family_graph(base, family, 3, pictures)
+        graphs.add(graph, "other", "MarionetteLoadAnimateAnyone", folder=other, family="auto", weight_dtype="auto")
+        refused(models, graphs.change(graph, **{node: {"model": ["other", 0]}}), "pose: it holds", family, other)
+
+
+@pytest.mark.parametrize(("loader", "inputs", "words"), [
+    ("MarionetteLoadReferenceNet", {"file": "AniPortrait/pose_guider.safetensors", "weight_dtype": "auto"}, ["pose_guider.safetensors"]),
+    ("MarionetteLoadPoseGuider", {"file": "Champ/reference_unet.safetensors"}, ["reference_unet.safetensors", "ReferenceNet"]),
+    ("MarionetteLoadPoseGuider", {"file": "unnamed/encoder.safetensors"}, ["encoder.safetensors", "does not tell which",
+                                                                           "guidance_encoder_depth.pth"]),
+])
+def test_a_familys_file_in_the_wrong_loader(models: HostServer, loader: str, inputs: dict[str, Any], words: list[str]) -> None:
+    folder = models.models / "animate_anyone"
+    (folder / "unnamed").mkdir(exist_ok=True)
+    shutil.copyfile(folder / "Champ" / "guidance_encoder_depth.safetensors", folder / "unnamed" / "encoder.safetensors")
+    graph = graphs.load("basic")
+    refused(models, graphs.add(graph, "reference_net" if "Reference" in loader else "pose_guider", loader, **inputs), *words)
+
+
+def test_pictures_of_another_kind_are_warned_of(models: HostServer, pictures: dict[str, list[Image.Image]]) -> None:
+    """A drawn face for a body model, skeletons for a face's, colours for depth: told by their look."""
+    def log_of(graph: Graph) -> str:
+        before = len(models.log)
+        assert models.run(graphs.change(graph, sampler={"steps": 1})).latent().shape[0] == 2
+        return models.log[before:]
+
+    graph = graphs.load("basic", pose={"images": ["face", 0]})
+    graphs.add(graph, "points", "TestFromJSON", text=json.dumps(face_keypoints(2)))
+    graphs.add(graph, "face", "MarionetteDrawPose", pose=["points", 0], style="Moore face", width=WIDTH, height=HEIGHT, fit="crop",
+               body="style", hands="style", face="style", feet="style", stick_width=0.0, score_threshold=0.3)
+    assert "these look like a drawn face, Moore was trained on skeletons" in log_of(graph)
+    assert "images: these look like a skeleton, not a face" in log_of(family_graph("basic", "AniPortrait", 2, pictures))
+    assert "depth: these pictures are coloured, and depth is grey" in log_of(family_graph("basic", "Champ", 2, pictures, ("depth",)))
+
+
+def test_a_mesh_without_any_face_is_refused(models: HostServer, pictures: dict[str, list[Image.Image]]) -> None:
+    graph = graphs.change(family_graph("basic", "AniPortrait", 2, pictures), pose={"images": None, "face_landmarks": ["points", 1]})
+    graphs.add(graph, "points", "TestFromJSON", text=json.dumps({"image_size": [HEIGHT, WIDTH], "frames": [[], []]}))
+    refused(models, graph, "face_landmarks", "no face is found in any frame")
 
 
 def test_museposes_padding_repeats_the_last_pose_and_is_cut(host: HostServer) -> None:
