@@ -54,17 +54,19 @@ def long_lines(results: dict[str, Any]) -> Figure:
 
 
 def acceleration_points(results: dict[str, Any]) -> Figure:
-    """Nearness against the share of FLOPs."""
-    figure, axes = plt.subplots(figsize=(8, 4))
+    """Difference from the plain run against the FLOPs saved."""
+    figure, axes = plt.subplots(figsize=(9, 5.5))
     for guidance, colour in zip(dict.fromkeys(line["guidance"] for line in results["lines"]), COLOURS, strict=False):
         lines = [line for line in results["lines"] if line["guidance"] == guidance and line["label"] != "plain"]
-        axes.plot([1 / results["flops"][line["label"]] for line in lines], [line["ssim"] for line in lines], "o", color=colour,
-                  label=f"guidance {guidance:g}")
-        for line in lines:
-            axes.annotate(line["label"], (1 / results["flops"][line["label"]], line["ssim"]), fontsize=6, xytext=(4, 3),
-                          textcoords="offset points")
+        points = [(1 / results["flops"][line["label"]], 1 - line["ssim"]) for line in lines]
+        axes.plot(*zip(*points, strict=True), "o", color=colour, label=f"guidance {guidance:g}")
+        for line, point in zip(lines, points, strict=True):
+            axes.annotate(line["label"], point, fontsize=6, rotation=20, xytext=(4, 3), textcoords="offset points")
+    axes.set_yscale("log")
+    axes.invert_yaxis()
+    axes.set_xlim(right=5)
     axes.set_xlabel("fewer FLOPs at full size, by this factor")
-    axes.set_ylabel("SSIM to the plain run, built-in model")
+    axes.set_ylabel("1 - SSIM to the plain run, built-in model")
     axes.legend(loc="lower left")
     axes.grid(alpha=0.3)
     return figure
