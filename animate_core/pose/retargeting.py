@@ -22,7 +22,8 @@ MOSTLY = 0.5  # share of the frames in which an anchor must be seen: false point
 START = 0.1  # seconds that tell where the clip begins: a walker is still there
 LEFT_PLACE = 0.3  # body heights from where the clip began: the driver walks about; less is dancing on the spot
 GROWN = 0.2  # part of the size by which it changes when the driver comes nearer; less may be limbs that turn away together
-STRAIGHT = 0.75  # share of a course's variance by which it is a way, not a sway
+STRAIGHT = 0.75  # share of a course's variance by which it is a way, not a sway: of who leaves its place
+STRAIGHTER = 0.9  # the same of a whole clip in which nobody leaves: some seconds of a slow sway are straight by 0.8
 AWAY = 0.8  # seconds that it is away: longer than a step aside and back
 ALIKE, VOTES = 0.05, 50  # of a pose's extent by which it is off the reference's, and still much like it; such a frame's votes on the place
 SAME = 0.05  # of a pose's extent, or 1.5 % of a body's height, by which a detector may err in one and the same picture
@@ -120,13 +121,13 @@ def frames_at_start(path: Array, height: float, first: int, lasting: int) -> int
     return max(first, int(np.flatnonzero(away[:gone.argmax()] < NEAR)[-1:].sum()) + 1) if gone.any() else 0
 
 
-def at_first(values: Array) -> Array:
+def at_first(values: Array, straight: float = STRAIGHT) -> Array:
     """`[n, m]` -> `[m]`: the value at the first of n frames: their median, or the beginning of a straight line where that is their
-    course."""
+    course by more than `straight` of its variance."""
     time = np.arange(len(values))[:, None] - (len(values) - 1) / 2
     slope = (time * values).sum(0) / max(1e-9, float((time**2).sum()))
     explained = slope**2 * (time**2).mean() / values.var(0).clip(1e-9)
-    return np.asarray(np.median(values - np.where(explained > STRAIGHT, slope, 0) * (time - time[0]), axis=0))
+    return np.asarray(np.median(values - np.where(explained > straight, slope, 0) * (time - time[0]), axis=0))
 
 
 def fit(clip: PoseClip, reference: PoseClip, settings: RetargetSettings) -> Fit:
@@ -165,7 +166,7 @@ def fit(clip: PoseClip, reference: PoseClip, settings: RetargetSettings) -> Fit:
     if grows:
         notes.append(f"the driver's size changes, to {now.min():.2f} and {now.max():.2f} of that at the beginning, which becomes the "
                      "reference's")
-    place = at_first(path[:left or None])
+    place = at_first(path[:left]) if left else at_first(path, STRAIGHTER)
     if grows and not left:  # the further from its first size, the less a straight line has the ground
         place[1] = np.median(path[np.abs(np.log(now)) <= max(GROWN / 2, np.abs(np.log(now)).min()), 1])
     elif anchor == "feet" and not left:  # a foot that steps towards the camera is lower in the picture: like poses tell where the ground is

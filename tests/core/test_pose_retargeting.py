@@ -263,6 +263,18 @@ def test_who_comes_nearer_begins_at_the_references_size() -> None:
     assert "size changes" in report
 
 
+def test_who_sways_while_the_camera_zooms_stands_where_it_mostly_is() -> None:
+    """A straight line has four fifths of the sway: less than of a way."""
+    share = np.linspace(0, 1, 72)
+    sway, zoom = -15 * np.cos(1.35 * np.pi * share), 1 + 1.2 * (3 * share - 1).clip(0, 1)
+    points = figure(72)
+    points[..., 0] += sway[:, None]
+    points[..., :2] = 256 + (points[..., :2] - 256) * zoom[:, None, None]
+    assert 0.75 < np.corrcoef(share, sway)[0, 1] ** 2 < 0.85
+    out = places(retarget(clip_of(points), clip_of(figure(1, x=200, scale=0.8))))
+    assert out[0, NECK, 0] == pytest.approx(200 + 0.8 * (sway[0] - np.median(sway)), abs=1)
+
+
 # ------------------------------------------------------------------------------------------------- what the reference hides
 
 
