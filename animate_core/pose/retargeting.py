@@ -121,13 +121,14 @@ def frames_at_start(path: Array, height: float, first: int, lasting: int) -> int
     return max(first, int(np.flatnonzero(away[:gone.argmax()] < NEAR)[-1:].sum()) + 1) if gone.any() else 0
 
 
-def at_first(values: Array, straight: float = STRAIGHT) -> Array:
+def at_first(values: Array, straight: float = STRAIGHT, votes: Array | None = None) -> Array:
     """`[n, m]` -> `[m]`: the value at the first of n frames: their median, or the beginning of a straight line where that is their
-    course by more than `straight` of its variance."""
+    course by more than `straight` of its variance. votes `[n]`: how many times a frame counts in that median."""
     time = np.arange(len(values))[:, None] - (len(values) - 1) / 2
     slope = (time * values).sum(0) / max(1e-9, float((time**2).sum()))
     explained = slope**2 * (time**2).mean() / values.var(0).clip(1e-9)
-    return np.asarray(np.median(values - np.where(explained > straight, slope, 0) * (time - time[0]), axis=0))
+    began = values - np.where(explained > straight, slope, 0) * (time - time[0])
+    return np.asarray(np.median(began if votes is None else np.repeat(began, votes, axis=0), axis=0))
 
 
 def fit(clip: PoseClip, reference: PoseClip, settings: RetargetSettings) -> Fit:
@@ -166,12 +167,12 @@ def fit(clip: PoseClip, reference: PoseClip, settings: RetargetSettings) -> Fit:
     if grows:
         notes.append(f"the driver's size changes, to {now.min():.2f} and {now.max():.2f} of that at the beginning, which becomes the "
                      "reference's")
-    place = at_first(path[:left]) if left else at_first(path, STRAIGHTER)
+    votes = None
+    if anchor == "feet" and not grows:  # a foot that steps towards the camera is lower in the picture: like poses tell where the ground is
+        votes = (1 + VOTES / (1 + (unlikeness(joints[:, BODY], theirs[0, BODY]) / ALIKE) ** 4)).astype(int)
+    place = at_first(path[:left]) if left else at_first(path, STRAIGHTER, votes)
     if grows and not left:  # the further from its first size, the less a straight line has the ground
         place[1] = np.median(path[np.abs(np.log(now)) <= max(GROWN / 2, np.abs(np.log(now)).min()), 1])
-    elif anchor == "feet" and not left:  # a foot that steps towards the camera is lower in the picture: like poses tell where the ground is
-        votes = 1 + VOTES / (1 + (unlikeness(joints[:, BODY], theirs[0, BODY]) / ALIKE) ** 4)
-        place = np.median(np.repeat(path, votes.astype(int), axis=0), axis=0)
     travels = left or np.linalg.norm(place - np.median(path, axis=0)) > NEAR * height
     if travels or grows:
         driver = {limb: length * began for limb, length in driver.items()}

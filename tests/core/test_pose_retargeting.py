@@ -254,6 +254,17 @@ def test_who_walks_off_begins_where_the_reference_stands() -> None:
     assert "leaves its place" in report
 
 
+def test_a_way_too_short_to_leave_begins_where_the_reference_stands() -> None:
+    """A quarter of the height, as a panned walk has it, with a detector's jitter."""
+    rng, drift = np.random.default_rng(2), np.linspace(0, 48, 72)
+    points = figure(72)
+    points[..., 0] += drift[:, None]
+    points[..., :2] += rng.normal(0, 1, (72, NUM_POINTS, 2))
+    out, report = retarget_with_report(clip_of(points), clip_of(figure(1, x=200)))
+    assert "leaves its place" not in report
+    assert np.median(places(out)[:, NECK, 0] - drift) == pytest.approx(200, abs=2)
+
+
 def test_who_comes_nearer_begins_at_the_references_size() -> None:
     grown = np.concatenate([np.ones(12), np.linspace(1, 2.5, 30)])
     points = np.stack([figure(1, ground=300 + 80 * (g - 1), scale=g)[0] for g in grown])
