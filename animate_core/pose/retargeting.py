@@ -136,7 +136,7 @@ def fit(clip: PoseClip, reference: PoseClip, settings: RetargetSettings) -> Fit:
     joints, theirs = joints_of(clip.person(0)), joints_of(reference.person(0))
     notes: list[str] = []
     driver, lengths, sizes = measure_both(joints, theirs, settings.fps, notes)
-    first, second = (max(1, round(seconds * settings.fps)) for seconds in (START, 1))
+    first, second = (max(3, round(seconds * settings.fps)) for seconds in (START, 1))  # of three, one may be wrong
     # the size at the beginning: from its first second, as long as it hardly changes
     still = np.abs(np.log(sizes / np.median(sizes[:first])))[:second] < GROWN / 3
     began = float(np.exp(at_first(np.log(sizes[:second if still.all() else max(first, int(still.argmin())), None]))[0]))

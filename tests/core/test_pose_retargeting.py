@@ -254,6 +254,14 @@ def test_who_walks_off_begins_where_the_reference_stands() -> None:
     assert "leaves its place" in report
 
 
+def test_one_wrong_frame_is_not_where_the_clip_begins() -> None:
+    points = figure(40)
+    points[..., 0] += np.maximum(0, 12.0 * (np.arange(40) - 10))[:, None]
+    points[0, :, 0] -= 130
+    out = retarget(clip_of(points, 1200), clip_of(figure(1, x=100, scale=0.5)))
+    assert places(out)[1, NECK, 0] == pytest.approx(100, abs=3)
+
+
 def test_a_way_too_short_to_leave_begins_where_the_reference_stands() -> None:
     """A quarter of the height, as a panned walk has it, with a detector's jitter."""
     rng, drift = np.random.default_rng(2), np.linspace(0, 48, 72)
