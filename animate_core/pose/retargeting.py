@@ -22,7 +22,8 @@ MOSTLY = 0.5  # share of the frames in which an anchor must be seen: false point
 START = 0.1  # seconds that tell where the clip begins: a walker is still there
 LEFT_PLACE = 0.3  # body heights from where the clip began: the driver walks about; less is dancing on the spot
 GROWN = 0.2  # part of the size by which it changes when the driver comes nearer; less may be limbs that turn away together
-STRAIGHT = 0.75  # share of a course's variance by which it is a way, not a sway
+STRAIGHT = 0.75  # share of a course's variance by which it is a way, not a sway: of who leaves its place
+STRAIGHTER = 0.9  # the same of a whole clip in which nobody leaves: some seconds of a slow sway are straight by 0.8
 AWAY = 0.8  # seconds that it is away: longer than a step aside and back
 ALIKE, VOTES = 0.05, 50  # of a pose's extent by which it is off the reference's, and still much like it; such a frame's votes on the place
 SAME = 0.05  # of a pose's extent, or 1.5 % of a body's height, by which a detector may err in one and the same picture
@@ -120,13 +121,14 @@ def frames_at_start(path: Array, height: float, first: int, lasting: int) -> int
     return max(first, int(np.flatnonzero(away[:gone.argmax()] < NEAR)[-1:].sum()) + 1) if gone.any() else 0
 
 
-def at_first(values: Array) -> Array:
+def at_first(values: Array, straight: float = STRAIGHT, votes: Array | None = None) -> Array:
     """`[n, m]` -> `[m]`: the value at the first of n frames: their median, or the beginning of a straight line where that is their
-    course."""
+    course by more than `straight` of its variance. votes `[n]`: how many times a frame counts in that median."""
     time = np.arange(len(values))[:, None] - (len(values) - 1) / 2
     slope = (time * values).sum(0) / max(1e-9, float((time**2).sum()))
     explained = slope**2 * (time**2).mean() / values.var(0).clip(1e-9)
-    return np.asarray(np.median(values - np.where(explained > STRAIGHT, slope, 0) * (time - time[0]), axis=0))
+    began = values - np.where(explained > straight, slope, 0) * (time - time[0])
+    return np.asarray(np.median(began if votes is None else np.repeat(began, votes, axis=0), axis=0))
 
 
 def fit(clip: PoseClip, reference: PoseClip, settings: RetargetSettings) -> Fit:
@@ -134,7 +136,7 @@ def fit(clip: PoseClip, reference: PoseClip, settings: RetargetSettings) -> Fit:
     joints, theirs = joints_of(clip.person(0)), joints_of(reference.person(0))
     notes: list[str] = []
     driver, lengths, sizes = measure_both(joints, theirs, settings.fps, notes)
-    first, second = (max(1, round(seconds * settings.fps)) for seconds in (START, 1))
+    first, second = (max(3, round(seconds * settings.fps)) for seconds in (START, 1))  # of three, one may be wrong
     # the size at the beginning: from its first second, as long as it hardly changes
     still = np.abs(np.log(sizes / np.median(sizes[:first])))[:second] < GROWN / 3
     began = float(np.exp(at_first(np.log(sizes[:second if still.all() else max(first, int(still.argmin())), None]))[0]))
@@ -165,12 +167,12 @@ def fit(clip: PoseClip, reference: PoseClip, settings: RetargetSettings) -> Fit:
     if grows:
         notes.append(f"the driver's size changes, to {now.min():.2f} and {now.max():.2f} of that at the beginning, which becomes the "
                      "reference's")
-    place = at_first(path[:left or None])
+    votes = None
+    if anchor == "feet" and not grows:  # a foot that steps towards the camera is lower in the picture: like poses tell where the ground is
+        votes = (1 + VOTES / (1 + (unlikeness(joints[:, BODY], theirs[0, BODY]) / ALIKE) ** 4)).astype(int)
+    place = at_first(path[:left]) if left else at_first(path, STRAIGHTER, votes)
     if grows and not left:  # the further from its first size, the less a straight line has the ground
         place[1] = np.median(path[np.abs(np.log(now)) <= max(GROWN / 2, np.abs(np.log(now)).min()), 1])
-    elif anchor == "feet" and not left:  # a foot that steps towards the camera is lower in the picture: like poses tell where the ground is
-        votes = 1 + VOTES / (1 + (unlikeness(joints[:, BODY], theirs[0, BODY]) / ALIKE) ** 4)
-        place = np.median(np.repeat(path, votes.astype(int), axis=0), axis=0)
     travels = left or np.linalg.norm(place - np.median(path, axis=0)) > NEAR * height
     if travels or grows:
         driver = {limb: length * began for limb, length in driver.items()}

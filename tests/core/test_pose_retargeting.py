@@ -254,6 +254,25 @@ def test_who_walks_off_begins_where_the_reference_stands() -> None:
     assert "leaves its place" in report
 
 
+def test_one_wrong_frame_is_not_where_the_clip_begins() -> None:
+    points = figure(40)
+    points[..., 0] += np.maximum(0, 12.0 * (np.arange(40) - 10))[:, None]
+    points[0, :, 0] -= 130
+    out = retarget(clip_of(points, 1200), clip_of(figure(1, x=100, scale=0.5)))
+    assert places(out)[1, NECK, 0] == pytest.approx(100, abs=3)
+
+
+def test_a_way_too_short_to_leave_begins_where_the_reference_stands() -> None:
+    """A quarter of the height, as a panned walk has it, with a detector's jitter."""
+    rng, drift = np.random.default_rng(2), np.linspace(0, 48, 72)
+    points = figure(72)
+    points[..., 0] += drift[:, None]
+    points[..., :2] += rng.normal(0, 1, (72, NUM_POINTS, 2))
+    out, report = retarget_with_report(clip_of(points), clip_of(figure(1, x=200)))
+    assert "leaves its place" not in report
+    assert np.median(places(out)[:, NECK, 0] - drift) == pytest.approx(200, abs=2)
+
+
 def test_who_comes_nearer_begins_at_the_references_size() -> None:
     grown = np.concatenate([np.ones(12), np.linspace(1, 2.5, 30)])
     points = np.stack([figure(1, ground=300 + 80 * (g - 1), scale=g)[0] for g in grown])
@@ -261,6 +280,18 @@ def test_who_comes_nearer_begins_at_the_references_size() -> None:
     height = np.ptp(places(out)[:, [NOSE, R_ANKLE], 1], axis=1)
     assert height[0] == pytest.approx(0.8 * 190, rel=0.02) and height[-1] == pytest.approx(2.5 * 0.8 * 190, rel=0.02)
     assert "size changes" in report
+
+
+def test_who_sways_while_the_camera_zooms_stands_where_it_mostly_is() -> None:
+    """A straight line has four fifths of the sway: less than of a way."""
+    share = np.linspace(0, 1, 72)
+    sway, zoom = -15 * np.cos(1.35 * np.pi * share), 1 + 1.2 * (3 * share - 1).clip(0, 1)
+    points = figure(72)
+    points[..., 0] += sway[:, None]
+    points[..., :2] = 256 + (points[..., :2] - 256) * zoom[:, None, None]
+    assert 0.75 < np.corrcoef(share, sway)[0, 1] ** 2 < 0.85
+    out = places(retarget(clip_of(points), clip_of(figure(1, x=200, scale=0.8))))
+    assert out[0, NECK, 0] == pytest.approx(200 + 0.8 * (sway[0] - np.median(sway)), abs=1)
 
 
 # ------------------------------------------------------------------------------------------------- what the reference hides
