@@ -1,4 +1,4 @@
-"""POSE_KEYPOINT, in all its dialects, to a PoseClip and back (field.md 2, "Pose ecosystem")."""
+"""POSE_KEYPOINT, in all its dialects, to a PoseClip and back."""
 
 from __future__ import annotations
 
