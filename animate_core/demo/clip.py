@@ -9,12 +9,13 @@ import numpy as np
 from PIL import Image
 
 from ..pose.drawing import draw_body
-from .character import Character, make_character
+from .character import Character
 from .drawing import draw_character
 from .motion import DEFAULT_PERIOD, keypoints, make_moves
 from .scenery import draw_background
+from .world import make_drawing
 
-WIDTH, HEIGHT = 128, 192  # what the built-in model was trained on
+WIDTH, HEIGHT = 192, 288  # what the built-in model was trained on
 POSE_SCALE = 2  # skeletons are drawn larger and reduced, which smooths them
 REFERENCE_SEED_SHIFT = 7919
 
@@ -36,12 +37,12 @@ class DemoClip:
         return self.frames.shape[2], self.frames.shape[1]
 
 
-def draw_pose(points: Array, width: int, height: int) -> Array:
+def draw_pose(points: Array, width: int, height: int, thickness: float = 1.0) -> Array:
     """The skeleton picture `[H, W, 3]` uint8 in the style that the built-in model knows: Moore's, sticks of 1/64 of the short side.
 
-    points `[18, 3]` in pixels of the width x height picture.
+    points `[18, 3]` in pixels of the width x height picture. thickness: of the sticks against that.
     """
-    stick = max(1, round(POSE_SCALE * min(width, height) / 64))
+    stick = max(1, round(thickness * POSE_SCALE * min(width, height) / 64))
     large = draw_body(points * (POSE_SCALE, POSE_SCALE, 1), width * POSE_SCALE, height * POSE_SCALE, stick)
     return np.asarray(Image.fromarray(large).reduce(POSE_SCALE))
 
@@ -67,13 +68,19 @@ def demo_clip(seed: int, motion: str, frames: int = 16, *, motion_seed: int | No
     motion_seed: style of the motion; the character's seed if it is not given. on_frame: called after each frame.
     Raises ValueError for bad arguments.
     """
-    character = make_character(seed)
+    character = make_drawing(seed)
     moves = make_moves(motion, seed if motion_seed is None else motion_seed, frames, period)
     return draw_clip(character, keypoints(character, moves, width, height), width, height, on_frame)
 
 
 def reference_frame(seed: int, *, width: int = WIDTH, height: int = HEIGHT) -> DemoClip:
-    """One frame of the character at ease, in another pose than its motions': the picture to animate."""
-    character = make_character(seed)
-    moves = make_moves("walk", (seed + REFERENCE_SEED_SHIFT) % (1 << 24), 1)
+    """One frame of the character in another pose than its motions': the picture to animate. Arms away from the body, or walking."""
+    character = make_drawing(seed)
+    other = (seed + REFERENCE_SEED_SHIFT) % (1 << 24)
+    moves = make_moves("walk", other, 1)
+    rng = np.random.default_rng((0x2EF, seed))
+    if rng.random() < 0.4:
+        moves.shoulder[:] = rng.uniform(0.4, 1.6)  # up to a T
+        moves.elbow[:] = rng.uniform(-0.1, 0.2)
+        moves.lift[:] = 0
     return draw_clip(character, keypoints(character, moves, width, height), width, height)
