@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from dataclasses import dataclass, field
@@ -45,6 +46,7 @@ class Networks:
 class Data:
     """kind "demo": procedural characters (counts of characters for stage 1 and 2). "videos": the folder or JSON list `source`.
 
+    width, height: of videos. sizes: of procedural characters, "192x288"; a size named twice gets twice the share.
     unreadable: whether a bad file stops the run or is left out with a warning.
     """
 
@@ -53,6 +55,7 @@ class Data:
     unreadable: Literal["refuse", "skip"] = "refuse"
     width: int = 512
     height: int = 768
+    sizes: tuple[str, ...] = (f"{WIDTH}x{HEIGHT}",)
     stride: int = 4
     reference_margin: int = 30
     workers: int = 2
@@ -60,6 +63,17 @@ class Data:
     pose_frames: int = 4
     clip_characters: int = 400
     clip_frames: int = 20
+
+    def demo_sizes(self) -> dict[tuple[int, int], int]:
+        """Width and height -> how often it is named. Raises TrainingError."""
+        out: dict[tuple[int, int], int] = {}
+        for text in self.sizes:
+            match = re.fullmatch(r"(\d+)x(\d+)", text)
+            size = (int(match[1]), int(match[2])) if match else (0, 0)
+            if size[0] % 8 or size[1] % 8 or min(size) < 64:
+                raise TrainingError(f"data.sizes: {text!r}; must be like 192x288, both multiples of 8 from 64 up")
+            out[size] = out.get(size, 0) + 1
+        return out
 
 
 @dataclass(frozen=True)
@@ -151,8 +165,7 @@ def check(config: Config) -> Config:
         raise TrainingError("networks.vae and networks.clip: the autoencoder and the image encoder to train with are wanted")
     if not config.networks.widths and not (config.networks.denoiser and config.networks.reference):
         raise TrainingError("networks: give files (denoiser, reference, guider), or widths for networks from nothing")
-    if data.kind == "demo" and (data.width, data.height) != (WIDTH, HEIGHT):
-        raise TrainingError(f"data.width, data.height: procedural characters are drawn at {WIDTH}x{HEIGHT}")
+    data.demo_sizes()
     for number in (1, 2):
         stage = config.stage(number)
         for key in ("steps", "clips", "frames", "accumulate"):

@@ -12,10 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from animate_core.demo.character import HELD_OUT_SEED
-from animate_core.demo.clip import demo_clip
-from animate_core.demo.motion import MOTIONS
+from animate_core.demo.clip import WIDTH, HEIGHT, demo_clip
 
-from .demo_data import clip_pixels
+from .demo_data import clip_pixels, random_motion
 from .loop import Average, Plan, train
 
 log = logging.getLogger(__name__)
@@ -50,7 +49,7 @@ def pairs(count: int, seed: int) -> tuple[Tensor, Tensor]:
     for i in range(count):
         character = int(rng.integers(HELD_OUT_SEED))
         for k in range(2):
-            clip = demo_clip(character, str(rng.choice(list(MOTIONS))), 1, motion_seed=int(rng.integers(HELD_OUT_SEED)))
+            clip = demo_clip(character, random_motion(rng, character, WIDTH, HEIGHT), 1, motion_seed=int(rng.integers(HELD_OUT_SEED)))
             pixels[i, k] = clip_pixels(clip.frames[0], SIZE)[0].half()
         known.append(facts(clip.character))
     return pixels, torch.tensor(known)

@@ -23,7 +23,7 @@ from animate_core.unet import UNet
 from .animate import animate
 from .autoencoder import load_autoencoder
 from .config import Config, Networks, Stage
-from .demo_data import DemoSet, EncodedSet, prepare
+from .demo_data import PART, DemoSet, EncodedSet, prepare
 from .diffusion import Noising, make_noising
 from .figures import to_bytes, to_unit
 from .loop import Plan, TrainingError, train
@@ -121,24 +121,38 @@ class Frozen:
 
 
 def demo_batches(config: Config, number: int, data: Path, seed: int) -> Callable[[int], Batch]:
-    d, stage = config.data, config.stage(number)
-    plan = demo_set(config, number)
-    encoded = EncodedSet(plan, data, d.width, d.height)
-    return lambda n: encoded.batch(stage.clips, stage.frames, torch.Generator().manual_seed(seed * 1_000_003 + n))
+    """Batches of one size each, drawn by the shares of the sizes."""
+    stage = config.stage(number)
+    sets = [EncodedSet(plan, data) for plan in demo_sets(config, number)]
+    share = torch.tensor([float(encoded.plan.characters) for encoded in sets])
+
+    def batch(n: int) -> Batch:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + n)
+        chosen = sets[int(torch.multinomial(share, 1, generator=generator))]
+        return chosen.batch(stage.clips, stage.frames, generator)
+
+    return batch
 
 
-def demo_set(config: Config, number: int) -> DemoSet:
+def demo_sets(config: Config, number: int) -> list[DemoSet]:
+    """A set for each size, its characters by the size's share, in whole parts of PART; no character is in two."""
     d = config.data
-    if number == 1:
-        return DemoSet(d.pose_characters, d.pose_frames, moving=False, first_seed=0)
-    return DemoSet(d.clip_characters, d.clip_frames, moving=True, first_seed=1_000_000)
+    characters, frames, first = (d.pose_characters, d.pose_frames, 0) if number == 1 else (d.clip_characters, d.clip_frames, 1_000_000)
+    sizes = d.demo_sizes()
+    out = []
+    for (width, height), times in sizes.items():
+        count = max(1, round(characters * times / sum(sizes.values()) / PART)) * PART
+        out.append(DemoSet(count, frames, moving=number == 2, first_seed=first, width=width, height=height))
+        first += 100_000
+    return out
 
 
 def prepare_demo(config: Config, stages: Sequence[int], data: Path, vae: str, clip: str) -> None:
     """Renders and encodes the stages' characters into the folder `data`, once."""
     frozen = Frozen(vae, clip, torch.device("cpu"))
     for number in stages:
-        prepare(demo_set(config, number), data, frozen.latents, frozen.tokens, frozen.clip_size)
+        for plan in demo_sets(config, number):
+            prepare(plan, data, frozen.latents, frozen.tokens, frozen.clip_size)
 
 
 def video_batches(config: Config, number: int, pairs: Sequence[Pair], frozen: Frozen, seed: int) -> Callable[[int], Batch]:
