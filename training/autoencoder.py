@@ -134,7 +134,8 @@ def train_autoencoder(folder: Path, plan: Plan, *, batch: int = 16, count: int =
             y = decode(z + 0.05 * torch.randn(z.shape, generator=generator)).float() * 2 - 1
         mse = F.mse_loss(y, x)
         spread = (z.mean() ** 2 + (z.std() - 1) ** 2) + 1e-3 * F.relu(z.abs() - 2.5).square().mean()
-        return F.l1_loss(y, x) + 8 * mse + 0.5 * edge_loss(y, x) + 0.05 * spread, {"psnr": decibels(float(mse.detach())), "spread": float(z.detach().std())}
+        value = F.l1_loss(y, x) + 8 * mse + 0.5 * edge_loss(y, x) + 0.05 * spread
+        return value, {"psnr": decibels(float(mse.detach())), "spread": float(z.detach().std())}
 
     settings: dict[str, Any] = {"batch": batch, "count": count, "seed": seed, "lr": plan.lr}
     return network, train(network, optimizer, loss, plan, folder, settings, until=until)

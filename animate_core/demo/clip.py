@@ -9,13 +9,12 @@ import numpy as np
 from PIL import Image
 
 from ..pose.drawing import draw_body
-from .character import Character
+from .character import Character, make_character
 from .drawing import draw_character
 from .motion import DEFAULT_PERIOD, keypoints, make_moves
 from .scenery import draw_background
-from .world import make_drawing
 
-WIDTH, HEIGHT = 192, 288  # what the built-in model was trained on
+WIDTH, HEIGHT = 128, 192  # what the built-in model was trained on
 POSE_SCALE = 2  # skeletons are drawn larger and reduced, which smooths them
 REFERENCE_SEED_SHIFT = 7919
 
@@ -62,25 +61,20 @@ def draw_clip(character: Character, points: Array, width: int = WIDTH, height: i
 
 
 def demo_clip(seed: int, motion: str, frames: int = 16, *, motion_seed: int | None = None, period: float = DEFAULT_PERIOD,
-              width: int = WIDTH, height: int = HEIGHT, on_frame: Callable[[], None] = lambda: None) -> DemoClip:
+              width: int = WIDTH, height: int = HEIGHT, make: Callable[[int], Character] = make_character,
+              on_frame: Callable[[], None] = lambda: None) -> DemoClip:
     """The character of `seed` in one of MOTIONS, which repeats every `period` frames.
 
-    motion_seed: style of the motion; the character's seed if it is not given. on_frame: called after each frame.
-    Raises ValueError for bad arguments.
+    motion_seed: style of the motion; the character's seed if it is not given. make: `make_character`, or `world.make_drawing`.
+    on_frame: called after each frame. Raises ValueError for bad arguments.
     """
-    character = make_drawing(seed)
+    character = make(seed)
     moves = make_moves(motion, seed if motion_seed is None else motion_seed, frames, period)
     return draw_clip(character, keypoints(character, moves, width, height), width, height, on_frame)
 
 
 def reference_frame(seed: int, *, width: int = WIDTH, height: int = HEIGHT) -> DemoClip:
-    """One frame of the character in another pose than its motions': the picture to animate. Arms away from the body, or walking."""
-    character = make_drawing(seed)
-    other = (seed + REFERENCE_SEED_SHIFT) % (1 << 24)
-    moves = make_moves("walk", other, 1)
-    rng = np.random.default_rng((0x2EF, seed))
-    if rng.random() < 0.4:
-        moves.shoulder[:] = rng.uniform(0.4, 1.6)  # up to a T
-        moves.elbow[:] = rng.uniform(-0.1, 0.2)
-        moves.lift[:] = 0
+    """One frame of the character at ease, in another pose than its motions': the picture to animate."""
+    character = make_character(seed)
+    moves = make_moves("walk", (seed + REFERENCE_SEED_SHIFT) % (1 << 24), 1)
     return draw_clip(character, keypoints(character, moves, width, height), width, height)

@@ -36,7 +36,8 @@ class CharacterPainter(HeadPainter):
             self.arm(side)
         if looks.scarf:
             with self.group():
-                self.limb(*self.torso([(-0.05, self.body.torso + 0.005), (0.05, self.body.torso + 0.005)]), 0.025, 0.025, looks.scarf)
+                start, end = self.torso([(-0.05, self.body.torso + 0.005), (0.05, self.body.torso + 0.005)])
+                self.limb(start, end, 0.025, 0.025, looks.scarf)
         self.face()
         return self.finished()
 
@@ -61,7 +62,7 @@ class CharacterPainter(HeadPainter):
     def joint(self, a: Array, b: Array, start: float, end: float, colour: Colour) -> None:
         """A limb in the way of the character's build."""
         if self.looks.build == "robot":
-            self.bar(a, b, start * 1.1, start * 1.1, colour)
+            self.bar(np.stack([a, b]), start * 1.1, start * 1.1, colour)
         else:
             self.limb(a, b, start, end, colour)
 
@@ -121,7 +122,7 @@ class CharacterPainter(HeadPainter):
             return
         palm = max(0.026, 0.8 * width)
         if looks.build == "robot":
-            self.bar(wrist, wrist + way * 1.4 * palm * self.unit, palm, palm * 1.2, looks.second)
+            self.bar(np.stack([wrist, wrist + way * 1.4 * palm * self.unit]), palm, palm * 1.2, looks.second)
         elif looks.fingers:
             across = np.array([-way[1], way[0]])
             for spread in (-0.9, -0.3, 0.3, 0.9):
@@ -153,20 +154,20 @@ class CharacterPainter(HeadPainter):
             if looks.held == "ball":
                 self.disc(hand + direction(elbow, wrist) * 0.05 * self.unit, 0.055, looks.held_colour)
             elif looks.held == "balloon":
-                self.bar(*place([(0, 0), (0, 0.14)]), 0.003, 0.003, (70, 70, 70))
+                self.bar(place([(0, 0), (0, 0.14)]), 0.003, 0.003, (70, 70, 70))
                 self.polygon(place.ellipse(0, 0.2, 0.055, 0.07), looks.held_colour)
             elif looks.held == "flower":
-                self.bar(*place([(0, -0.04), (0, 0.1)]), 0.006, 0.006, (60, 140, 60))
+                self.bar(place([(0, -0.04), (0, 0.1)]), 0.006, 0.006, (60, 140, 60))
                 for turn in np.arange(5) * 1.2566:
                     self.polygon(place.ellipse(0.03 * np.cos(turn), 0.11 + 0.03 * np.sin(turn), 0.02, 0.02), looks.held_colour)
                 self.polygon(place.ellipse(0, 0.11, 0.016, 0.016), (240, 200, 60))
             elif looks.held == "flag":
-                self.bar(*place([(0, -0.08), (0, 0.22)]), 0.007, 0.007, (120, 84, 50))
+                self.bar(place([(0, -0.08), (0, 0.22)]), 0.007, 0.007, (120, 84, 50))
                 self.polygon(place([(0, 0.22), (0.13, 0.18), (0, 0.12)]), looks.held_colour)
             else:
-                self.bar(*place([(0, -0.06), (0, 0.24)]), 0.011, 0.006, looks.held_colour)
+                self.bar(place([(0, -0.06), (0, 0.24)]), 0.011, 0.006, looks.held_colour)
                 if looks.held == "sword":
-                    self.bar(*place([(-0.04, 0.02), (0.04, 0.02)]), 0.009, 0.009, shade(looks.held_colour, 0.7))
+                    self.bar(place([(-0.04, 0.02), (0.04, 0.02)]), 0.009, 0.009, shade(looks.held_colour, 0.7))
 
     # ------------------------------------------------------------------------------------------------------- trunk
 

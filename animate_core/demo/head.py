@@ -55,7 +55,8 @@ class HeadPainter(Painter):
                 self.polygon(head([(w * 0.4, 0.9 * h), (w * 1.5, 0.5 * h), (w * 1.75, -1.3 * h), (w * 1.15, -1.2 * h)]), colour)
             elif looks.hair == "plaits":
                 for side in SIDES:
-                    self.limb(*head([(side * 0.9 * w, -0.3 * h), (side * 1.35 * w, -1.9 * h)]), 0.28 * w, 0.2 * w, colour)
+                    start, end = head([(side * 0.9 * w, -0.3 * h), (side * 1.35 * w, -1.9 * h)])
+                    self.limb(start, end, 0.28 * w, 0.2 * w, colour)
             elif looks.hair == "bun":
                 self.polygon(head.ellipse(0, 1.15 * h, w * 0.5, w * 0.5), colour)
             elif looks.hair == "afro":
@@ -105,7 +106,7 @@ class HeadPainter(Painter):
         with self.group():
             if looks.build == "robot":
                 self.polygon(head([(-w, -h), (-w, 0.8 * h), (w, 0.8 * h), (w, -h)]), looks.skin)
-                self.bar(*head([(0, 0.8 * h), (0, 1.25 * h)]), 0.008, 0.008, looks.second)
+                self.bar(head([(0, 0.8 * h), (0, 1.25 * h)]), 0.008, 0.008, looks.second)
                 self.polygon(head.ellipse(0, 1.3 * h, 0.12 * w, 0.12 * w), looks.second)
             else:
                 if looks.ears == "human" and looks.build == "person":

@@ -78,8 +78,9 @@ class Painter:
         self.disc(a, start, colour)
         self.disc(b, end, colour)
 
-    def bar(self, a: Array, b: Array, start: float, end: float, colour: Colour) -> None:
-        """A limb with square ends."""
+    def bar(self, ends: Array, start: float, end: float, colour: Colour) -> None:
+        """A limb with square ends; `[2, 2]`."""
+        a, b = ends
         way = direction(a, b) * self.unit
         across = np.array([-way[1], way[0]])
         self.polygon(np.stack([a + across * start, b + across * end, b - across * end, a - across * start]), colour)

@@ -1,6 +1,6 @@
-"""The drawn characters that the built-in model learns from and Demo Character shows: people, animals, robots and stick figures in many hands.
+"""A wide world of drawn characters to train on: people, animals, robots and stick figures, in many styles.
 
-A quarter of the seeds are `make_character`'s people as they are, flat shapes without outlines.
+A quarter of the seeds are `make_character`'s people: flat shapes without outlines.
 """
 
 from __future__ import annotations
