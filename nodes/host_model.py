@@ -180,6 +180,9 @@ class AnimateModelConfig(comfy.supported_models_base.BASE):
             "linear_end": BETA_END,
             "zsnr": preset.zero_snr,
         }
+        if preset.latent_rgb:
+            *factors, bias = preset.latent_rgb
+            self.latent_format.latent_rgb_factors, self.latent_format.latent_rgb_factors_bias = list(map(list, factors)), list(bias)
         # for attention without flash or memory-efficient kernels; the host's unit is an SD 1.5 UNet, 320 channels at the latent's size
         self.memory_usage_factor = config.block_out_channels[0] / 320
 

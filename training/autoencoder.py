@@ -104,6 +104,14 @@ def edge_loss(y: Tensor, x: Tensor) -> Tensor:
     return F.l1_loss(y.diff(dim=-1), x.diff(dim=-1)) + F.l1_loss(y.diff(dim=-2), x.diff(dim=-2))
 
 
+@torch.no_grad()
+def preview_colours(network: Autoencoder, pictures: Tensor) -> Tensor:
+    """`FamilyPreset.latent_rgb` of an autoencoder `[5, 3]`: least squares over pictures `[B, 3, H, W]` in [-1, 1] and their latents."""
+    latents = torch.cat([network.encode(part) for part in pictures.split(8)]).movedim(1, -1).flatten(0, 2)
+    colours = F.avg_pool2d(pictures, 8).movedim(1, -1).flatten(0, 2)
+    return torch.linalg.lstsq(torch.cat([latents, torch.ones(len(latents), 1)], dim=1), colours).solution
+
+
 def decibels(mse: float, span: float = 2.0) -> float:
     return float(10 * np.log10(span**2 / max(mse, 1e-12)))
 
