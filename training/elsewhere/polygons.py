@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .body import ANKLES, EARS, ELBOWS, EYES, HIPS, KNEES, NECK, NOSE, SHOULDERS, WRISTS, Array, make_body
+from .body import ANKLES, EARS, ELBOWS, HIPS, KNEES, NECK, NOSE, SHOULDERS, WRISTS, Array, make_body
 from .record import SMOOTH, Canvas, Clip, Colour, Figure, film, ordered, tint, wheel
 
 WORLD = 1  # the key of its random numbers
@@ -61,7 +63,6 @@ class Painter:
     def __call__(self, canvas: Canvas, points: Array, unit: float) -> None:
         p, z, body = points[:, :2], points[:, 2] / unit, self.body
         girth = body.girth * unit
-        head, up, right = self.head_frame(p)
 
         def leg(i: int) -> None:
             hip, knee, ankle = p[HIPS[i]], p[KNEES[i]], p[ANKLES[i]]
@@ -72,9 +73,6 @@ class Painter:
                              ankle + (-girth * 1.3, 0) + down + out])
             self.fan(canvas, foot.mean(axis=0), foot, self.shoes)
 
-        def trunk() -> None:
-            self.trunk(canvas, p, girth)
-
         def arm(i: int) -> None:
             shoulder, elbow, wrist = p[SHOULDERS[i]], p[ELBOWS[i]], p[WRISTS[i]]
             along = unit_vector(wrist - elbow)
@@ -82,13 +80,9 @@ class Painter:
             self.bar(canvas, elbow, wrist, girth, girth * 0.75, self.top if self.sleeves else self.skin)
             self.bar(canvas, shoulder, elbow, girth * 1.2, girth * 1.02, self.top)
 
-        ordered([*((z[KNEES[i]] - 0.3, lambda i=i: leg(i)) for i in range(2)), (0.0, trunk),  # type: ignore[misc]
-                 (0.02, lambda: self.head(canvas, head, up, right, unit, p[NOSE])),
-                 *((z[WRISTS[i]] + z[ELBOWS[i]] + 0.06, lambda i=i: arm(i)) for i in range(2))])  # type: ignore[misc]
-
-    def head_frame(self, p: Array) -> tuple[Array, Array, Array]:
-        across = unit_vector(p[EARS[1]] - p[EARS[0]])
-        return (p[EARS[0]] + p[EARS[1]]) / 2, np.array([across[1], -across[0]]), across
+        ordered([*((z[KNEES[i]] - 0.3, partial(leg, i)) for i in range(2)), (0.0, partial(self.trunk, canvas, p, girth)),
+                 (0.02, partial(self.head, canvas, p, unit)),
+                 *((z[WRISTS[i]] + z[ELBOWS[i]] + 0.06, partial(arm, i)) for i in range(2))])
 
     def trunk(self, canvas: Canvas, p: Array, girth: float) -> None:
         shoulders, hips = p[list(SHOULDERS)], p[list(HIPS)]
@@ -118,13 +112,15 @@ class Painter:
         badge = middle + (top - middle) * 0.35
         self.fan(canvas, badge, badge + ring(self.badge, 0.2) * np.hypot(*half_top) * 0.42, self.accent)
 
-    def head(self, canvas: Canvas, centre: Array, up: Array, right: Array, unit: float, nose: Array) -> None:
+    def head(self, canvas: Canvas, p: Array, unit: float) -> None:
+        centre, right = (p[EARS[0]] + p[EARS[1]]) / 2, unit_vector(p[EARS[1]] - p[EARS[0]])
+        up = np.array([right[1], -right[0]])
         w, h = self.body.head_width * unit / 2, self.body.head * unit / 2
 
         def at(points: Array) -> Array:
             return centre + points[:, :1] * w * right + points[:, 1:] * h * up
 
-        gaze = float((nose - centre) @ right) / w  # how far the face is turned, of half the head's width
+        gaze = float((p[NOSE] - centre) @ right) / w  # how far the face is turned, of half the head's width
         outline = ring(self.corners, np.pi / self.corners) * (1, -1)
         if self.square:
             outline = np.array([(-0.85, 1), (0.85, 1), (1, 0.7), (1, -0.7), (0.7, -1), (-0.7, -1), (-1, -0.7), (-1, 0.7)])
@@ -186,14 +182,14 @@ def scenery(rng: np.random.Generator, width: int, height: int) -> Image.Image:
     elif kind == "peaks":
         sun = np.array([rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.25)])
         shape(sun + ring(8) * (0.11, 0.11 * width / height), tint(third, 1.5))
-        for x, top in zip(rng.uniform(-0.1, 1.1, 4), rng.uniform(0.35, 0.6, 4), strict=True):
+        for x, top in zip(rng.uniform(-0.1, 1.1, 4).tolist(), rng.uniform(0.35, 0.6, 4).tolist(), strict=True):
             for side, factor in ((-1, 1.0), (1, 0.85)):
                 shape(np.array([(x, top), (x + side * 0.5, 0.9), (x, 0.9)]), tint(third, factor))
         shape(np.array([(0, 0.82), (1, 0.78), (1, 1), (0, 1)]), lower)
     else:
         line = rng.uniform(0.6, 0.75)
         shape(np.array([(0, line), (1, line), (1, 1), (0, 1)]), lower)
-        for x in np.arange(-3.0, 4.0, 0.5):
+        for x in np.arange(-3.0, 4.0, 0.5).tolist():
             shape(np.array([(0.5 + 0.3 * (x - 0.5), line), (0.5 + 0.3 * (x - 0.25), line), (0.5 + x - 0.25, 1), (0.5 + x - 0.5, 1)]),
                   tint(lower, 0.88))
     return image

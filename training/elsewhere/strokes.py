@@ -6,11 +6,12 @@ Strokes belong to the parts of the body that they lie on and move with them; the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from .body import ANKLES, EARS, ELBOWS, EYES, HIPS, KNEES, NECK, NOSE, SHOULDERS, WRISTS, Array, make_body
+from .body import ANKLES, EARS, ELBOWS, HIPS, KNEES, NECK, NOSE, SHOULDERS, WRISTS, Array, make_body
 from .record import SMOOTH, Canvas, Clip, Colour, Figure, film, ordered, tint, wheel
 
 WORLD = 2  # the key of its random numbers
@@ -68,7 +69,8 @@ class Painter:
         self.medium = MEDIA[self.kind]
         dark = self.kind == "chalk"
         self.paper = (BOARDS if dark else PAPERS)[rng.integers(len(BOARDS if dark else PAPERS))]
-        self.ink = (238, 238, 230) if dark else ((30, 28, 34), (70, 44, 30), (28, 38, 88))[rng.choice(3, p=(0.6, 0.2, 0.2))]
+        self.ink = {"chalk": (220, 220, 212), "pencil": (88, 86, 92), "crayon": wheel(rng, (0.3, 0.7), (0.3, 0.5))}.get(
+            self.kind, ((36, 34, 40), (76, 50, 36), (36, 46, 96))[rng.choice(3, p=(0.6, 0.2, 0.2))])
         grey = self.kind == "pencil" and rng.random() < 0.6
 
         def paint(colour: Colour) -> Colour:
@@ -158,9 +160,9 @@ class Painter:
                        unit)
             self.group(canvas, [part(elbow, cuff, 1.0, 1.0, self.top, 10 + i), part(shoulder, elbow, 1.15, 1.0, self.top, 12 + i)], unit)
 
-        ordered([*((z[KNEES[i]] - 0.3, lambda i=i: leg(i)) for i in range(2)),  # type: ignore[misc]
+        ordered([*((z[KNEES[i]] - 0.3, partial(leg, i)) for i in range(2)),
                  (0.0, lambda: self.trunk(canvas, p, girth, unit)), (0.02, lambda: self.head(canvas, p, unit)),
-                 *((z[WRISTS[i]] + z[ELBOWS[i]] + 0.06, lambda i=i: arm(i)) for i in range(2))])  # type: ignore[misc]
+                 *((z[WRISTS[i]] + z[ELBOWS[i]] + 0.06, partial(arm, i)) for i in range(2))])
 
     def trunk(self, canvas: Canvas, p: Array, girth: float, unit: float) -> None:
         shoulders, hips = p[list(SHOULDERS)], p[list(HIPS)]
