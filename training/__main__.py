@@ -44,7 +44,7 @@ EPILOG = """commands:
   prepare    draw and encode the characters that the built-in model's stages train on (the stages do it too, if it was not done)
   export     collect the trained files of --folder into --model
   evaluate   measure the model in --model on held-out characters, and on drawings of worlds that no training sees; writes
-             evaluation.json and evaluation.png into --output
+             evaluation.json and evaluation.webp into --output
   report     put the tables of --model's evaluation.json into its README.md
 
 A training may be stopped and started again: it goes on from its last checkpoint.
@@ -83,6 +83,8 @@ def world_names(text: str) -> list[str]:
     names = text.split(",")
     if unknown := [name for name in names if name not in WORLDS]:
         raise argparse.ArgumentTypeError(f"{', '.join(map(repr, unknown))}: there are {', '.join(WORLDS)}")
+    if twice := [name for name in WORLDS if names.count(name) > 1]:
+        raise argparse.ArgumentTypeError(f"{twice[0]} is named twice")
     return names
 
 
@@ -177,8 +179,8 @@ def evaluate(config: Config, arguments: argparse.Namespace) -> None:
         rows += shown
         print(table(world, figures[world]), flush=True)
     write_report(figures, settings, output)
-    evaluation.contact_sheet(rows).save(output / "evaluation.png")
-    print(f"written: {output / 'evaluation.json'}, {output / 'evaluation.png'}")
+    evaluation.contact_sheet(rows).save(output / "evaluation.webp", quality=90)
+    print(f"written: {output / 'evaluation.json'}, {output / 'evaluation.webp'}")
 
 
 def main(words: list[str] | None = None) -> int:

@@ -56,7 +56,7 @@ class Canvas:
 
     def reduced(self) -> tuple[Array, Array]:
         """Picture `[H, W, 3]` and mask `[H, W]`, uint8."""
-        return np.asarray(self.picture.reduce(SMOOTH)), np.asarray(self.mask.reduce(SMOOTH))
+        return np.array(self.picture.reduce(SMOOTH)), np.array(self.mask.reduce(SMOOTH))
 
 
 @dataclass(frozen=True)
