@@ -14,7 +14,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from animate_core.demo.character import HELD_OUT_SEED
-from animate_core.demo.clip import HEIGHT, REFERENCE_SEED_SHIFT, WIDTH, DemoClip, demo_clip, draw_clip, draw_pose, reference_frame
+from animate_core.demo.clip import HEIGHT, REFERENCE_SEED_SHIFT, WIDTH, DemoClip, demo_clip, draw_clip, draw_pose
 from animate_core.demo.motion import MOTIONS, keypoints, make_moves
 from animate_core.demo.world import make_drawing
 from animate_core.preprocess import clip_input
@@ -185,13 +185,3 @@ class EncodedSet:
             points.append(self.keypoints[i, chosen])
         return Batch(torch.stack(target).float(), torch.stack(reference).float(), torch.stack(token).float().unsqueeze(1),
                      self.poses(torch.stack(points), generator))
-
-
-def held_out(count: int, frames: int) -> Sequence[tuple[DemoClip, DemoClip, str]]:
-    """`count` held-out characters with held-out motions: reference (at ease), clip, motion's name."""
-    names = list(MOTIONS)
-    out = []
-    for i in range(count):
-        seed, motion = HELD_OUT_SEED + i, names[i % len(names)]
-        out.append((reference_frame(seed), demo_clip(seed, motion, frames), motion))
-    return out
