@@ -134,7 +134,7 @@ def make_moves(motion: str, seed: int, frames: int, period: float = DEFAULT_PERI
     Raises ValueError for an unknown motion, a seed out of range, no frames or a period below 4.
     """
     if motion not in MOTIONS:
-        raise ValueError(f"motion: {motion!r} is unknown; there are: {', '.join(MOTIONS)}")
+        raise ValueError(f"motion: {motion!r} is unknown; choose from: {', '.join(MOTIONS)}")
     check_seed(seed)
     if frames < 1:
         raise ValueError(f"frames: {frames} is too few; at least 1 is wanted")

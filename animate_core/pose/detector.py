@@ -186,7 +186,7 @@ def import_runtime() -> Any:
 def choose_providers(available: Sequence[str], choice: str = "auto") -> list[str]:
     """What computes: the best provider that is there, then the CPU. Raises PoseError for an unknown choice, or if there is none."""
     if choice not in PROVIDER_CHOICES:
-        raise PoseError(f"device: {choice!r} is unknown; there are: {', '.join(PROVIDER_CHOICES)}")
+        raise PoseError(f"device: {choice!r} is unknown; choose from: {', '.join(PROVIDER_CHOICES)}")
     usable = [p for p in PROVIDERS if p in available and (p == CPU or choice == "auto")]
     if not usable:
         raise PoseError(f"onnxruntime has no provider to compute with (only {', '.join(available) or 'none'}). Install it again: {INSTALL}")

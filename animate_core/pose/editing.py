@@ -134,7 +134,7 @@ def fields_of(value: Any, known: Iterable[str], where: str, example: str) -> Non
         raise PoseError(f"{where}: {describe(value)} is no object; wanted is, say, {example}")
     unknown = [str(key)[:40] for key in value if key not in known]
     if unknown:
-        raise PoseError(f"{where}: {unknown[0]!r} is unknown; there are: {', '.join(known)}")
+        raise PoseError(f"{where}: {unknown[0]!r} is unknown; choose from: {', '.join(known)}")
 
 
 def read_points(value: Any, into: Array, where: str) -> None:

@@ -258,7 +258,7 @@ def retarget_with_report(clip: PoseClip, reference: PoseClip, mode: str = "full"
     """`retarget`, and in words what it went by."""
     settings = settings or RetargetSettings()
     if mode not in MODES:
-        raise PoseError(f"mode: {mode!r} is unknown; there are: {', '.join(MODES)}")
+        raise PoseError(f"mode: {mode!r} is unknown; choose from: {', '.join(MODES)}")
     for who, one in (("driver's clip", clip), ("reference", reference)):
         if one.points.shape[1] != 1:
             raise PoseError(f"the {who} has {one.points.shape[1]} people; choose one of them first")

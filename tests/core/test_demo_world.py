@@ -93,7 +93,7 @@ def test_picture_size_scales_keypoints() -> None:
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ((-1, "walk", 4), "seed: -1"), ((LAST_SEED + 1, "walk", 4), "seed"), ((1, "fly", 4), "'fly' is unknown; there are: walk"),
+    ((-1, "walk", 4), "seed: -1"), ((LAST_SEED + 1, "walk", 4), "seed"), ((1, "fly", 4), "'fly' is unknown; choose from: walk"),
     ((1, "walk", 0), "frames: 0"), ((True, "walk", 1), "seed: True"),
 ])
 def test_bad_arguments_are_named(arguments: tuple[int, str, int], message: str) -> None:

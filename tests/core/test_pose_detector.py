@@ -404,7 +404,7 @@ def test_whether_a_gpu_computes_is_known_before_anything_is_opened(monkeypatch: 
 def test_no_provider_and_no_such_device() -> None:
     with pytest.raises(PoseError, match=r"no provider.*AzureExecutionProvider.*pip install"):
         detector.choose_providers(["AzureExecutionProvider"])
-    with pytest.raises(PoseError, match="'gpu' is unknown; there are: auto, cpu"):
+    with pytest.raises(PoseError, match="'gpu' is unknown; choose from: auto, cpu"):
         detector.choose_providers([CPU], "gpu")
 
 

@@ -225,7 +225,7 @@ def test_several_people_are_refused() -> None:
     ({"version": 1, "width": 0, "height": 9, "keys": []}, "canvas of 0x9"),
     ({"version": 1, "width": "9", "height": 9, "keys": []}, "width: .* no number"),
     ({"version": 1, "width": 9, "height": 9}, "keys: None"),
-    ({"version": 1, "width": 9, "height": 9, "keys": [], "frames": 3}, "'frames' is unknown; there are: version, width"),
+    ({"version": 1, "width": 9, "height": 9, "keys": [], "frames": 3}, "'frames' is unknown; choose from: version, width"),
     ('{"version": 1, "width": 9, "height": 1e999, "keys": []}', "height: .*inf"),
     (edits({}), "key 0, frame: None"),
     (edits({"frame": -1}), "key 0, frame: .*-1"),

@@ -252,7 +252,7 @@ def test_what_does_not_belong_together_is_refused(models: HostServer, pictures: 
     graph = family_graph("basic", "Champ", 2, pictures, ("depth",))
     graphs.add(graph, "again", "MarionetteLoadPoseGuider", file="AniPortrait/pose_guider.safetensors", pose_guider=["all", 2])
     refused(models, graphs.change(graph, pose={"pose_guider": ["again", 0]}), "does not go with", "Champ")
-    refused(models, graphs.load("basic", model={"family": "Moore face"}), "reads a reference in both halves")
+    refused(models, graphs.load("basic", model={"family": "Moore face"}), "reference in both the conditional and the unconditional pass")
 
 
 def test_guidance_of_the_wrong_count_or_without_its_file_is_refused(models: HostServer, pictures: dict[str, list[Image.Image]]) -> None:
