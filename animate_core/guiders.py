@@ -160,7 +160,7 @@ class MultiScaleGuider(nn.Module):
         Raises ValueError for a window that is too small for statistics of its own.
         """
         if not stored_statistics and len(images) == 1 and max(images.shape[-2:]) <= 64:
-            raise ValueError(f"one picture of {images.shape[-1]}x{images.shape[-2]} pixels has no statistics of its own: "
+            raise ValueError(f"a single image of {images.shape[-1]}x{images.shape[-2]} pixels is too small for batch statistics: "
                              "use more than 64 pixels, or several frames")
         # the CPU kernel of batch norm is less exact by a hundred times in the channels-last layout, in which pictures come
         h = self.final_proj(run_stage(self.conv_layers, images.contiguous(), stored_statistics))

@@ -42,11 +42,11 @@ class RetargetSettings:
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
-            raise PoseError(f"strength is {self.strength}; it must be from 0 to 1")
+            raise PoseError(f"strength must be between 0 and 1; got {self.strength}")
         if self.align_frame < 0:
-            raise PoseError(f"align_frame is {self.align_frame}; it must be 0 or more")
+            raise PoseError(f"align_frame must be 0 or more; got {self.align_frame}")
         if not (self.fps > 0 and np.isfinite(self.fps)):
-            raise PoseError(f"fps: {self.fps} is no frame rate; the video's frames per second are wanted")
+            raise PoseError(f"fps must be above 0, the frame rate of the video; got {self.fps}")
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,8 @@ def fit(clip: PoseClip, reference: PoseClip, settings: RetargetSettings) -> Fit:
     stand = settings.keep_feet and often[ROOT] and other[ROOT] and (often & other)[ANKLES].any()
     anchor = "feet" if stand else next((a for seen in (often, ever) for a, j in ANCHORS.items() if seen[j] and other[j]), None)
     if anchor is None:
-        raise PoseError("the driver's clip and the reference have neither hips, neck nor head in common, so the one cannot be put where "
-                        "the other stands; a reference that shows more of the body is wanted, or mode 'none'")
+        raise PoseError("the driving video and the reference have neither hips, neck nor head in common, so the position cannot be "
+                        "matched; use a reference that shows more of the body, or mode 'none'")
     target, shown = standing_place(completed(theirs, np.ones(1)), anchor), now if grows else np.ones(len(now))
     size = contained(clip, reference)
     canvas = joints[:, BODY] * (size, size, 1)
@@ -249,7 +249,7 @@ def usable_frame(reference: PoseClip) -> PoseClip:
     """The first frame that shows somebody. Raises PoseError."""
     seen = well_seen(reference.points).any((-1, -2))
     if not seen.any():
-        raise PoseError("the reference's pose shows nobody; a picture on which a pose detector finds the person is wanted, or mode 'none'")
+        raise PoseError("no person in the reference pose; use an image in which the pose detector finds the person, or mode 'none'")
     return reference.of(reference.points[int(seen.argmax()):][:1])
 
 
@@ -268,8 +268,8 @@ def retarget_with_report(clip: PoseClip, reference: PoseClip, mode: str = "full"
         return (moved(clip, reference, middle_of(reference) + fitting * (points[..., :2] - middle_of(clip))),
                 f"scaled by {fitting:.3f} to the canvas")
     if not well_seen(clip.points).any():
-        raise PoseError(f"none of the {len(clip)} frames of the driver's clip shows anybody; a clip in which a pose detector finds the "
-                        "person is wanted")
+        raise PoseError(f"no person in any of the {len(clip)} frames of the driving video; use a video in which the pose detector finds "
+                        "the person")
     reference = usable_frame(reference)
     if mode == "pose_align":
         return pose_align(clip, reference, settings.align_frame), f"MusePose's pose_align by frame {settings.align_frame}"
