@@ -96,7 +96,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         raw = _read_safetensors(path)
     elif head.startswith((b"PK\x03\x04", b"\x80")):
         if path.suffix.lower() in _SAFETENSORS:  # torch.load goes by the name
-            raise CheckpointError(f"{path.name} is not a safetensors file: if it is a PyTorch file, rename it to .pth; else download it again.")
+            raise CheckpointError(f"{path.name} is not a safetensors file: rename a PyTorch file to .pth, or download the file again.")
         raw = _read_pickle(path, zipped=head.startswith(b"PK"))
     elif path.suffix.lower() in _SAFETENSORS:
         raw = _read_safetensors(path)
@@ -110,7 +110,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         with safe_open(str(path), framework="pt", device="cpu") as file:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path.name} is a damaged or incomplete safetensors file ({error}): download it again.") from error
+        raise CheckpointError(f"{path.name} is damaged or incomplete ({error}): download it again.") from error
 
 
 def _read_pickle(path: Path, *, zipped: bool) -> object:

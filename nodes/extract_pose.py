@@ -229,7 +229,7 @@ class ExtractPose(io.ComfyNode):
         else:
             model = expect(pose_detector, DWPose, "pose_detector", "Connect Load Pose Detector")
         results = list(find(model, images, score_threshold))
-        head = f"DWPose ({model.detector.name} by {model.detector.provider}, {model.pose.name} by {model.pose.provider})"
+        head = f"DWPose ({model.detector.name} on {model.detector.provider}, {model.pose.name} on {model.pose.provider})"
         guessed = np.array([guess for _, guess in results])
         found = np.where(guessed, 0, [len(people) for people, _ in results])
         clip = stack_people([people for people, _ in results], images.shape[2], images.shape[1])

@@ -422,7 +422,7 @@ def test_nobody_at_all_is_refused() -> None:
     points = truth("walk")
     points[..., 2] = 0.3
     for empty in (points, np.zeros_like(points), np.zeros((1, 18, 3), np.float32)):
-        with pytest.raises(PoseError, match=r"shows anybody.*above 0\.3.*score_threshold"):
+        with pytest.raises(PoseError, match=r"no person in any of the .*above 0\.3.*score_threshold"):
             cleaned(empty)
     assert cleaned(points, CleanSettings(score_threshold=0.1))[0].any()
 

@@ -403,7 +403,7 @@ def test_offset_only_moves() -> None:
 
 
 @pytest.mark.parametrize(("driver", "reference", "arguments", "words"), [
-    (figure(2), np.zeros((3, NUM_POINTS, 3)), {}, "reference's pose shows nobody"),
+    (figure(2), np.zeros((3, NUM_POINTS, 3)), {}, "no person in the reference pose"),
     (np.zeros((3, NUM_POINTS, 3)), figure(), {}, "none of the 3 frames"),
     (figure(2), figure(), {"mode": "fold"}, "'fold' is unknown"),
     (figure(2), without(figure(), BODY, FACE, FEET, RIGHT_HAND), {}, "neither hips, neck nor head"),

@@ -130,13 +130,13 @@ def test_the_followed_person_in_every_frame(ready: HostServer) -> None:
         else:
             assert_red(frame["people"], 0, i)
     assert result.progress("extract")[-1] == (FRAMES, FRAMES)
-    assert f"DWPose: {MODELS['detector']} by CPU, {MODELS['pose_model']} by CPU" in ready.log
+    assert f"DWPose: {MODELS['detector']} on CPU, {MODELS['pose_model']} on CPU" in ready.log
 
 
 def test_the_report(ready: HostServer) -> None:
     text = report_of(ready.run(extract_graph()))
     summary, lines = text.split("\n\n")
-    assert f"{FRAMES} frames of {WIDTH}x{HEIGHT}, {FRAMES - 1} with a well-seen person" in summary
+    assert f"{FRAMES} frames of {WIDTH}x{HEIGHT}, {FRAMES - 1} with a clearly detected person" in summary
     assert f"1 frame: nobody; Clean Pose fills such gaps ({EMPTY})" in summary
     assert "2 frames: several people, of whom one was taken: followed (1, 5)" in summary
     frames = lines.splitlines()[1:]
@@ -289,11 +289,11 @@ def test_wrong_choices_of_the_loader(ready: HostServer, inputs: dict[str, Any], 
     ({"detector": f"pose/{MODELS['pose_model']}", "pose_model": MODELS["detector"]}, ["wrong way round", "is the pose model"]),
     ({"detector": "other.onnx"}, ["detector", "other.onnx", "something else", "yolox_l.onnx"]),
     ({"pose_model": "other.onnx"}, ["pose_model", "other.onnx", "something else", "dw-ll_ucoco_384.onnx"]),
-    ({"detector": "broken.onnx"}, ["broken.onnx", "no ONNX model", "again"]),
+    ({"detector": "broken.onnx"}, ["broken.onnx", "not an ONNX model", "again"]),
     ({"detector": "(no .onnx file found)"}, ["detector", "yolox_l.onnx", "yzd-v/DWPose", "models/animate_anyone", "models/detection"]),
     ({"pose_model": "gone.onnx"}, ["pose_model", "gone.onnx", "dw-ll_ucoco_384.onnx", "yzd-v/DWPose"]),
     ({"pose_model": "../secret.onnx"}, ["pose_model", "no file"]),
-    ({"backend": "mediapipe"}, ["backend", "MediaPipe is no longer offered", "choose dwpose"]),
+    ({"backend": "mediapipe"}, ["backend", "MediaPipe is no longer supported", "choose dwpose"]),
     ({"backend": "openpose"}, ["backend", "openpose", "choose dwpose"]),
     ({"scores": "(a file).task"}, ["scores", "(a file).task", "0 and 1"]),
     ({"person": "tallest"}, ["person", "tallest"]),

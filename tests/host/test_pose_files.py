@@ -152,7 +152,7 @@ def test_a_changed_file_is_read_again(host: HostServer, samples: Path) -> None:
     ("../host.log", {}, ["file", "outside"]),
     ("/etc/hostname", {}, ["file", "outside"]),
     ("poses/aux_animals.json", {}, ["aux_animals.json", "animals"]),
-    ("poses/openpose", {}, ["openpose", "no frame states the size", "set that node's width and height", "Load Pose"]),
+    ("poses/openpose", {}, ["openpose", "no frame contains its canvas size", "set its width and height", "Load Pose"]),
     ("poses", {}, ["_keypoints.json"]),
     ("poses/aux_dwpose.json", {"width": 300, "height": 300}, ["400x600", "300x300"]),
     ("poses/aux_dwpose.json", {"width": 300}, ["width, height", "300x0"]),
