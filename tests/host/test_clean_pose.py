@@ -102,7 +102,7 @@ def test_scores_for_other_packs_and_graded_ones(host: HostServer) -> None:
 def test_nobody_is_refused_in_words(host: HostServer) -> None:
     points = broken()
     points[..., 2] *= 0.2
-    refused(host, clean_graph(host, points, "nobody_pose.json"), "none of the 30 frames shows anybody", "0.3", "score_threshold")
+    refused(host, clean_graph(host, points, "nobody_pose.json"), "no person in any of the 30 frames", "0.3", "score_threshold")
     assert host.run(clean_graph(host, points, "nobody_pose.json", score_threshold=0.1)).status == "success"
 
 
