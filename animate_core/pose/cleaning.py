@@ -78,12 +78,12 @@ class CleanReport:
         numbers = {"outliers removed": self.outliers, "points filled": self.filled, "points hidden": self.hidden}
 
         def events(frame: int) -> list[str]:
-            told = ["nobody found, " + ("filled" if self.filled[frame] else "left empty")] if self.nobody[frame] else []
-            told += [f"{name} swapped back" for (name, *_), count in zip(SWAP_GROUPS, self.swaps[frame], strict=True) if count]
+            told = ["no person, " + ("filled" if self.filled[frame] else "left empty")] if self.nobody[frame] else []
+            told += [f"{name} swap corrected" for (name, *_), count in zip(SWAP_GROUPS, self.swaps[frame], strict=True) if count]
             return told + [name for name, counts in numbers.items() if counts[frame] and not self.nobody[frame]]
 
-        lines = [f"{len(self.nobody)} frames: {self.nobody.sum()} with nobody, {self.swaps.sum()} swaps undone, {self.outliers.sum()} "
-                 f"outliers removed, {self.filled.sum()} points filled, {self.hidden.sum()} hidden"]
+        lines = [f"{len(self.nobody)} frames: {self.nobody.sum()} without a person, {self.swaps.sum()} swaps corrected, "
+                 f"{self.outliers.sum()} outliers removed, {self.filled.sum()} points filled, {self.hidden.sum()} hidden"]
         for told, group in groupby(range(len(self.nobody)), key=events):
             first, *_, last = (*group,) * 2
             if told:

@@ -65,8 +65,8 @@ class Fit:
 
     def report(self) -> str:
         parts = ", ".join(f"{name} {ratio / self.size:.2f}" for name, ratio in self.ratios.items() if name != "legs")
-        return "\n".join([f"size: {self.size:.3f} of the driver's, placed by the {self.anchor}", f"limbs against the whole: {parts}",
-                          *self.notes])
+        return "\n".join([f"size: {self.size:.3f} of the driving video's, placed by the {self.anchor}",
+                          f"limbs relative to the body: {parts}", *self.notes])
 
 
 # ------------------------------------------------------------------------------------------------------------------ places
@@ -155,7 +155,7 @@ def fit(clip: PoseClip, reference: PoseClip, settings: RetargetSettings) -> Fit:
     canvas = joints[:, BODY] * (size, size, 1)
     canvas[..., :2] += middle_of(reference) - size * middle_of(clip)
     if (same := same_frame(canvas, theirs[0, BODY])) is not None:
-        notes.append(f"the reference is frame {same} of the driver's clip, or as good as that: only the canvas is changed")
+        notes.append(f"the reference equals frame {same} of the driving video: only the canvas changes")
         place = middle_of(clip) + (target - middle_of(reference)) / size
         return Fit(size, dict.fromkeys((*LIMBS, "face", "legs"), size), anchor, place, target, shown, notes)
     height = float(np.median([driver[limb] / ADULT[limb] for limb in ADULT if limb in driver] or [clip.height]))
@@ -163,10 +163,10 @@ def fit(clip: PoseClip, reference: PoseClip, settings: RetargetSettings) -> Fit:
     path = as_at_start(path, now, clip.width / 2) if grows else path
     left = frames_at_start(path, height, first, max(1, round(AWAY * settings.fps)))
     if left:
-        notes.append(f"the driver leaves its place at frame {left}; where it begins is put where the reference stands")
+        notes.append(f"the person in the driving video leaves the starting position at frame {left}; the start is placed at the reference")
     if grows:
-        notes.append(f"the driver's size changes, to {now.min():.2f} and {now.max():.2f} of that at the beginning, which becomes the "
-                     "reference's")
+        notes.append(f"the size in the driving video changes ({now.min():.2f} to {now.max():.2f} of that at the start); the start gets the "
+                     "size of the reference")
     votes = None
     if anchor == "feet" and not grows:  # a foot that steps towards the camera is lower in the picture: like poses tell where the ground is
         votes = (1 + VOTES / (1 + (unlikeness(joints[:, BODY], theirs[0, BODY]) / ALIKE) ** 4)).astype(int)
@@ -255,11 +255,11 @@ def usable_frame(reference: PoseClip) -> PoseClip:
 
 def retarget_with_report(clip: PoseClip, reference: PoseClip, mode: str = "full",
                          settings: RetargetSettings | None = None) -> tuple[PoseClip, str]:
-    """`retarget`, and in words what it went by."""
+    """`retarget`, with a report of what was measured and assumed."""
     settings = settings or RetargetSettings()
     if mode not in MODES:
         raise PoseError(f"mode: {mode!r} is unknown; choose from: {', '.join(MODES)}")
-    for who, one in (("driver's clip", clip), ("reference", reference)):
+    for who, one in (("driving video", clip), ("reference", reference)):
         if one.points.shape[1] != 1:
             raise PoseError(f"the {who} has {one.points.shape[1]} people; choose one of them first")
     fitting = contained(clip, reference)
@@ -272,13 +272,13 @@ def retarget_with_report(clip: PoseClip, reference: PoseClip, mode: str = "full"
                         "the person")
     reference = usable_frame(reference)
     if mode == "pose_align":
-        return pose_align(clip, reference, settings.align_frame), f"MusePose's pose_align by frame {settings.align_frame}"
+        return pose_align(clip, reference, settings.align_frame), f"MusePose's pose_align, frame {settings.align_frame}"
     how = fit(clip, reference, settings)
     if mode == "full":
         return moved(clip, reference, rebuilt(points, how)), how.report()
     size = how.size if mode == "scale only" else fitting
     return moved(clip, reference, how.target + size * (points[..., :2] - how.place)), \
-        "\n".join([f"size: {size:.3f} of the driver's, placed by the {how.anchor}", *how.notes])
+        "\n".join([f"size: {size:.3f} of the driving video's, placed by the {how.anchor}", *how.notes])
 
 
 def moved(clip: PoseClip, reference: PoseClip, places: Array) -> PoseClip:

@@ -56,7 +56,7 @@ def test_the_librarys_numbers_come_out(host: HostServer, inputs: dict[str, Any])
     assert (found.points[:, 0, :18, 2] > 0.3).all(), "frames with nobody are filled"
     text = "".join(result.outputs["report"]["text"])
     assert text == report.text()
-    assert "frames 10-12: nobody found, filled" in text and "frame 5: legs swapped back" in text
+    assert "frames 10-12: no person, filled" in text and "frame 5: legs swap corrected" in text
     assert result.progress("clean")[-1] == (FRAMES, FRAMES)
 
 
@@ -69,7 +69,7 @@ def test_settings_reach_the_library(host: HostServer) -> None:
     assert [not frame["people"] for frame in frames] == [10 <= i < 13 for i in range(FRAMES)]
     found = read_pose(frames)
     assert np.allclose(found.points[:, 0, :18], points, atol=1e-3)
-    assert "frames 10-12: nobody found, left empty" in "".join(result.outputs["report"]["text"])
+    assert "frames 10-12: no person, left empty" in "".join(result.outputs["report"]["text"])
 
 
 def test_the_frame_rate_is_heeded(host: HostServer) -> None:
