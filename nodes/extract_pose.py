@@ -43,10 +43,10 @@ def model_inputs() -> list[io.Combo.Input]:
     """DWPose's two files."""
     return [
         model_input("detector", ["yolox_l", "yolox"],
-                    f"The model that finds people: {DETECTOR_FILE} from {GET_FILES} (Hugging Face), "
+                    f"The model that finds people: {DETECTOR_FILE} from {GET_FILES}, "
                     f"in models/{host.MODEL_FOLDER} or models/detection. Any YOLOX with the same inputs and outputs works."),
         model_input("pose_model", ["dw-ll_ucoco_384", "dw-", "ucoco", "pose"],
-                    f"The model that finds their keypoints: {POSE_FILE} from {GET_FILES} (Hugging Face), in the same folder. "
+                    f"The model that finds their keypoints: {POSE_FILE} from {GET_FILES}, in the same folder. "
                     "Any whole-body model with the same inputs and outputs works."),
     ]
 
@@ -59,7 +59,7 @@ def device_input(tooltip: str, advanced: bool) -> io.Combo.Input:
 def missing_files(detector: str | None, pose_model: str | None) -> str:
     """Which of the chosen files are missing, and where to get them; empty if none. A connected input (None) is not known yet."""
     return "; ".join(
-        f"{name}: file {file!r} not found. Download {usual} from {GET_FILES} (Hugging Face), put it into models/{host.MODEL_FOLDER} or "
+        f"{name}: file {file!r} not found. Download {usual} from {GET_FILES}, put it into models/{host.MODEL_FOLDER} or "
         "models/detection and press R"
         for name, file, usual in (("detector", detector, DETECTOR_FILE), ("pose_model", pose_model, POSE_FILE))
         if file is not None and folder_paths.get_full_path(host.POSE_FOLDER, file) is None)

@@ -336,7 +336,7 @@ class LoadAnimateAnyone(io.ComfyNode):
         return io.Schema(
             node_id="MarionetteLoadAnimateAnyone", display_name="Load Animate Anyone", category=CATEGORY,
             description="Loads a whole model at once. It finds the denoising UNet, motion module, ReferenceNet, pose guider and image "
-                        "encoder by the content of the files; their names do not matter.",
+                        "encoder by the content of the files. File names do not matter, except for Champ's guidance encoders.",
             search_aliases=["animate anyone", "moore", "musepose", "champ", "aniportrait", "reenactment", "load all"],
             inputs=[
                 io.Combo.Input("folder", options=[ALL_FOLDERS, *folders], default=ALL_FOLDERS,

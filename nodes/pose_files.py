@@ -111,7 +111,7 @@ class SavePose(io.ComfyNode):
                                tooltip=f"Scores in the file. {GRADED}: the detector's confidence in each point. "
                                        f"{BINARY}: points with a score above 0.3 get 1, the others are left out."),
                 io.Float.Input("fps", default=0.0, min=0.0, max=1000.0, step=0.01, advanced=True,
-                               tooltip=f"Frames per second, stored in format {ONE_FILE} for Load Pose. 0: not stored."),
+                               tooltip=f"Frames per second, stored with format '{ONE_FILE}' for Load Pose. 0: not stored."),
             ],
             outputs=[
                 PoseKeypointSocket.Output("keypoints", display_name="POSE_KEYPOINT",

@@ -420,7 +420,7 @@ def test_several_people_and_settings_out_of_range() -> None:
         retarget(two, clip_of(figure()))
     with pytest.raises(PoseError, match="strength must be .*got 1.5"):
         RetargetSettings(strength=1.5)
-    with pytest.raises(PoseError, match="align_frame is -1"):
+    with pytest.raises(PoseError, match="align_frame must be 0 or more"):
         RetargetSettings(align_frame=-1)
 
 
