@@ -70,28 +70,44 @@ def skeletons(clip: PoseClip, backdrop: Array) -> Array:
     return np.where(drawn.any(-1, keepdims=True), drawn, np.broadcast_to(backdrop, drawn.shape))
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    argparse.ArgumentParser(prog="python -m tools.help_pictures", description=__doc__).parse_args(words)
-    IMAGES.mkdir(parents=True, exist_ok=True)
-    preset = FAMILIES["Demo"]
-    clip, reference = demo_clip(CHARACTER, "dance"), reference_frame(CHARACTER)
-    write("demo_character.webp", {"reference": reference.frames, "poses": clip.poses, "truth": clip.frames})
+def demo_character() -> dict[str, Array]:
+    clip = demo_clip(CHARACTER, "dance")
+    return {"reference": reference_frame(CHARACTER).frames, "poses": clip.poses, "truth": clip.frames}
 
-    model = load_model(DEMO_FOLDER, NUM_HEADS, NORM_NUM_GROUPS)
+
+def demo() -> dict[str, Array]:
+    preset, clip = FAMILIES["Demo"], demo_clip(CHARACTER, "dance")
     poses = torch.from_numpy(clip.poses).permute(0, 3, 1, 2).float() / 255
-    made = model.animate(reference, poses, steps=preset.steps, guidance=preset.guidance, seed=42)
-    result = (made.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    write("demo.webp", {"poses": clip.poses, "generated": result, "ground truth": clip.frames})
+    made = load_model(DEMO_FOLDER, NUM_HEADS, NORM_NUM_GROUPS).animate(reference_frame(CHARACTER), poses, steps=preset.steps,
+                                                                      guidance=preset.guidance, seed=42)
+    generated = (made.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    return {"poses": clip.poses, "generated": generated, "ground truth": clip.frames}
 
-    driver, reference = demo_clip(LONG_LEGGED, "dance"), reference_frame(SHORT_LEGGED)
+
+def retargeted() -> dict[str, Array]:
+    """The driving video is square, so its figure is smaller on the reference's canvas."""
+    reference = reference_frame(SHORT_LEGGED)
+    driver = demo_clip(LONG_LEGGED, "dance", width=max(reference.size), height=max(reference.size))
     source, target = (body_clip(drawn.keypoints, *drawn.size) for drawn in (driver, reference))
-    write("retarget.webp", {
-        "driving video": driver.frames,
-        "mode none": skeletons(retarget(source, target, "none"), reference.frames),
-        "mode full": skeletons(retarget(source, target), reference.frames),
-    })
+    return {"driving video": driver.frames, "mode none": skeletons(retarget(source, target, "none"), reference.frames),
+            "mode full": skeletons(retarget(source, target), reference.frames)}
+
+
+def moves() -> dict[str, Array]:
     black = np.zeros((1, 1, 1, 3), np.uint8)
-    write("moves.webp", {name: skeletons(move_clip(name, width=128, height=HEIGHT), black) for name in MOVES})
+    return {name: skeletons(move_clip(name, width=128, height=HEIGHT), black) for name in MOVES}
+
+
+PICTURES = {"demo_character": demo_character, "demo": demo, "retarget": retargeted, "moves": moves}
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m tools.help_pictures", description=__doc__)
+    parser.add_argument("--only", choices=PICTURES, help="make one picture instead of all")
+    only = parser.parse_args(words).only
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    for name in [only] if only else PICTURES:
+        write(f"{name}.webp", PICTURES[name]())
 
 
 if __name__ == "__main__":
