@@ -5,7 +5,7 @@
     python -m animate_core.checkpoints convert IN OUT.safetensors --dtype fp16
 
 The `prepare_*` functions return what `load_state_dict(strict=True)` takes, or raise a `CheckpointError` that names the file,
-what it seems to be, and what to choose instead. Tensors are renamed, never copied; position tables alone are computed anew.
+what it seems to be, and what to choose instead. Tensors are renamed, never copied; only position tables are recomputed.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def build_patcher(network: Callable[..., nn.Module], state_dict: dict[str, Tenso
 
 
 def assign_weights(patcher: Any, network: nn.Module, state_dict: dict[str, Tensor], dtype: torch.dtype) -> None:
-    """Gives a network its weights: the file's own tensors, memory-mapped, wherever their dtype is wanted, so that no copy takes RAM.
+    """Gives a network its weights: the file's own tensors, memory-mapped, if their dtype fits, so that no copy takes RAM.
 
     A dynamic patcher casts when a layer runs; others need the dtype that was asked for. In 8 bits, only matrices and kernels are kept so.
     """

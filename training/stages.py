@@ -161,7 +161,7 @@ def video_batches(config: Config, number: int, pairs: Sequence[Pair], frozen: Fr
     def batch(n: int) -> Batch:
         nonlocal source
         if source is None:
-            # a resumed training begins with its epoch anew
+            # a resumed training restarts its epoch
             source = endless(n // (len(clips) // stage.clips))
         item = next(source)
         target = frozen.latents(item["target"].flatten(0, 1)).unflatten(0, item["target"].shape[:2])

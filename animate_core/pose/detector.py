@@ -214,7 +214,7 @@ def fits(shape: Sequence[Any] | None, wanted: Sequence[int | None]) -> bool:
 class Model:
     """An ONNX model that takes pictures: its file, what it takes, what computes it.
 
-    default_size: width and height where the file leaves them open. outputs: how many of its outputs are wanted.
+    default_size: width and height where the file leaves them open. outputs: how many of its outputs to read.
     Raises PoseError for a file that is missing or that onnxruntime cannot read.
     """
 

@@ -5,7 +5,7 @@
 
 width, height: the canvas in pixels in which the numbers are; on another canvas they scale with it. Points by their index in OpenPose's 18.
 move: added to the incoming point wherever that is seen. A key that does not name a point moves it by nothing.
-place: where the point is put in frames in which the incoming clip lacks it (a score of at most 0.3). It fills the gap that holds the key,
+place: where the point is put in frames where the incoming clip is missing it (a score of at most 0.3). It fills the gap that holds the key,
 up to the frames in which the point is seen.
 hide: the point is left out, from this key up to the next.
 Between keys numbers go on a straight line in time; before the first and after the last key they hold.

@@ -65,7 +65,7 @@ def read_pose(value: Any, name: str = "pose", size: Size | None = None) -> PoseC
     size: width and height in pixels, for frames that state none. name: for errors.
 
     Units are decided for the whole clip. Nine tenths of all body points lie between -1 and 2: they are fractions of the canvas (as pixels,
-    the figure would be 3 pixels high in the corner in every frame). Then face and hands are judged likewise by their own points, for
+    the figure would be 3 pixels high in the corner in every frame). Then face and hands are judged the same way by their own points, for
     editors that scale the body alone; where the body is in pixels, everything is. A canvas of up to 2 pixels decides nothing.
     Hands named the wrong way round (ComfyUI's own SDPose Keypoint Extractor) are put right: where over the clip they begin at the other
     side's wrist. Graded scores that write_pose left beside scores of 0 and 1 are taken up again.

@@ -21,8 +21,7 @@ def test_every_node_has_a_page_that_names_all_it_has(host: HostServer) -> None:
     known = {node: info for node, info in host.object_info().items() if node.startswith("Marionette")}
     assert {path.stem for path in DOCS.glob("*.md")} == set(known), "a page for each node, and no other"
     for node, info in known.items():
-        status, page = host._request(f"/extensions/{PACK}/docs/{node}.md")
-        assert status == 200, f"{node}: {status}"
+        page = host.get(f"/extensions/{PACK}/docs/{node}.md")
         assert page.startswith(f"# {info['display_name']}\n"), node
         inputs = [name for kind in ("required", "optional") for name in info["input"].get(kind, {})]
         assert sorted(names(page, "Inputs")) == sorted(inputs), f"{node}: the inputs of the page are not those of the node"
