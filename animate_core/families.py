@@ -223,12 +223,12 @@ def family_preset(name: str) -> FamilyPreset:
     """The preset called `name`.
 
     Raises:
-        ValueError: there is no such family; the message lists those that there are.
+        ValueError: unknown name; the message lists the known ones.
     """
     try:
         return FAMILIES[name]
     except KeyError:
-        raise ValueError(f"unknown checkpoint family {name!r}: choose one of {', '.join(FAMILY_NAMES)}") from None
+        raise ValueError(f"family: {name!r} is unknown; choose from: {', '.join(FAMILY_NAMES)}") from None
 
 
 def scheduler_config(preset: FamilyPreset) -> dict[str, Any]:

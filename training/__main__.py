@@ -57,25 +57,25 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("command", nargs="?", choices=("stage", "vae", "clip", "prepare", "export", "evaluate", "report"), default="stage")
     parser.add_argument("--stage", type=int, choices=(1, 2), help="which stage to train")
     parser.add_argument("--config", type=Path, default=DEMO_CONFIG, help="settings (TOML); default: those of the built-in model")
-    parser.add_argument("--folder", type=Path, default=WORK, help=f"where checkpoints, weights and sheets go (default: {WORK})")
-    parser.add_argument("--begin", type=Path, help="folder of weights to begin with; stage 2 takes those of stage 1 in --folder by itself")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many minutes, with a checkpoint")
-    parser.add_argument("--steps", type=int, help="training steps in all, instead of the configuration's; evaluate: denoising steps, "
-                                                  "instead of the family's")
+    parser.add_argument("--folder", type=Path, default=WORK, help=f"folder for checkpoints, weights and contact sheets (default: {WORK})")
+    parser.add_argument("--begin", type=Path, help="folder with the weights to start from; stage 2 uses those of stage 1 by default")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after this many minutes and save a checkpoint")
+    parser.add_argument("--steps", type=int, help="total number of training steps, instead of the configuration's; evaluate: denoising "
+                                                  "steps, instead of the family's")
     parser.add_argument("--model", type=Path, default=DEMO_FOLDER, help="folder of the finished model (export, evaluate, report)")
-    parser.add_argument("--output", type=Path, help="where evaluate writes (default: --folder)")
+    parser.add_argument("--output", type=Path, help="evaluate: output folder (default: --folder)")
     parser.add_argument("--worlds", type=world_names, default=list(WORLDS), help=f"evaluate: some of {','.join(WORLDS)} (default: all)")
     parser.add_argument("--size", type=picture_size, default=(WIDTH, HEIGHT),
-                        help=f"evaluate: width x height of the pictures, multiples of 8 (default: {WIDTH}x{HEIGHT})")
-    parser.add_argument("--count", type=int, default=64, help="evaluate: characters of each world")
-    parser.add_argument("--frames", type=int, default=16, help="evaluate: frames of a clip")
+                        help=f"evaluate: width x height of the images, multiples of 8 (default: {WIDTH}x{HEIGHT})")
+    parser.add_argument("--count", type=int, default=64, help="evaluate: characters per world")
+    parser.add_argument("--frames", type=int, default=16, help="evaluate: frames per clip")
     parser.add_argument("--guidance", type=float, help="evaluate: guidance scale (default: the family's)")
-    parser.add_argument("--no-ablations", action="store_true", help="evaluate: only the model itself")
+    parser.add_argument("--no-ablations", action="store_true", help="evaluate: only the full model, no ablations")
     parser.add_argument("--vae-only", action="store_true", help="evaluate: only the autoencoder of --model, which needs no other file")
     parser.add_argument("--verbose", action="store_true")
     arguments = parser.parse_args(words)
     if arguments.command == "stage" and arguments.stage is None:
-        parser.error("--stage 1 or --stage 2, or one of the commands, is wanted")
+        parser.error("choose --stage 1, --stage 2 or one of the commands")
     return arguments
 
 
@@ -130,7 +130,7 @@ def prepare(config: Config, arguments: argparse.Namespace, stages: Sequence[int]
     for name, command in ((VAE, "vae"), (CLIP, "clip")):
         if not (arguments.folder / name).is_file():
             if not (arguments.model / name).is_file():
-                raise TrainingError(f"{arguments.folder / name}: is not there; run `python -m training {command}` first")
+                raise TrainingError(f"{arguments.folder / name} not found; run `python -m training {command}` first")
             arguments.folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(arguments.model / name, arguments.folder / name)
     prepare_demo(config, stages, encoded(arguments), str(arguments.folder / VAE), str(arguments.folder / CLIP))
@@ -150,15 +150,15 @@ def export(arguments: argparse.Namespace) -> None:
     stages = [arguments.folder / f"stage{n}" / EXPORT for n in (2, 1)]
     weights = next((folder for folder in stages if (folder / FILES["denoiser"]).is_file()), None)
     if weights is None:
-        raise TrainingError(f"{arguments.folder}: holds no trained stage")
+        raise TrainingError(f"{arguments.folder} contains no trained stage")
     sources = [weights / name for name in FILES.values()] + [arguments.folder / VAE, arguments.folder / CLIP]
     for source in sources:
         if not source.is_file():
-            raise TrainingError(f"{source}: is not there")
+            raise TrainingError(f"{source} not found")
     arguments.model.mkdir(parents=True, exist_ok=True)
     for source in sources:
         if not write_file(arguments.model / source.name, partial(shutil.copyfile, source)):
-            raise TrainingError(f"{arguments.model / source.name}: could not be written")
+            raise TrainingError(f"{arguments.model / source.name} could not be written")
     log.info("%s: %.1f MB", arguments.model, sum((arguments.model / s.name).stat().st_size for s in sources) / 1e6)
 
 
@@ -190,7 +190,7 @@ def main(words: list[str] | None = None) -> int:
     try:
         config = read_config(arguments.config)
         if arguments.command == "evaluate" and (arguments.count < 2 or arguments.frames < 2):
-            raise TrainingError("--count, --frames: at least 2 are wanted, another character's reference and changes between frames count")
+            raise TrainingError("--count and --frames must be at least 2, to compare characters and neighbouring frames")
         if arguments.command == "stage" and arguments.steps:
             name = f"stage{arguments.stage}"
             config = dataclasses.replace(config, **{name: dataclasses.replace(getattr(config, name), steps=arguments.steps)})

@@ -131,7 +131,7 @@ class Character:
 def check_seed(seed: int) -> None:
     """Raises ValueError for a seed that no character has."""
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LAST_SEED:
-        raise ValueError(f"seed: {seed!r} is no whole number from 0 to {LAST_SEED}")
+        raise ValueError(f"seed: it must be a whole number from 0 to {LAST_SEED}; got {seed!r}")
 
 
 def hsv(h: float, s: float, v: float) -> Colour:

@@ -229,12 +229,12 @@ def make_moves(motion: str, seed: int, frames: int, period: float = DEFAULT_PERI
     Raises ValueError for an unknown motion, a seed out of range, no frames or a period below 4.
     """
     if motion not in MOTIONS:
-        raise ValueError(f"motion: {motion!r} is unknown; there are: {', '.join(MOTIONS)}")
+        raise ValueError(f"motion: {motion!r} is unknown; choose from: {', '.join(MOTIONS)}")
     check_seed(seed)
     if frames < 1:
-        raise ValueError(f"frames: {frames} is too few; at least 1 is wanted")
+        raise ValueError(f"frames must be at least 1; got {frames}")
     if period < 4:
-        raise ValueError(f"period: {period} frames are too few for a motion; at least 4 are wanted")
+        raise ValueError(f"period must be at least 4 frames; got {period}")
     rng = np.random.default_rng((0x307E, list(MOTIONS).index(motion), seed))
     start = rng.uniform(0, 2 * np.pi)
     moves = still(rng, frames)

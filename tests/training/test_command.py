@@ -60,7 +60,7 @@ def test_from_settings_to_figures(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["evaluate", *words, "--count", "1"]) == 1
     assert "at least 2" in capsys.readouterr().err
     assert main(["--stage", "2", *words]) == 1
-    assert "stage 2 begins with the weights of stage 1" in capsys.readouterr().err
+    assert "stage 2 starts from the weights of stage 1" in capsys.readouterr().err
     assert main(["--stage", "1", *words]) == 0
     assert main(["--stage", "2", *words]) == 0
     assert main(["export", *words, "--model", str(tmp_path / "model")]) == 0
@@ -173,17 +173,17 @@ def test_own_clips_from_files_to_files(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("[stage1]\nstep = 5", "stage1.step: there is no such setting; known are steps"),
-    ("[stage1]\nsteps = 'many'", "stage1.steps: 'many' is no int"),
-    ("[stage1]\noptimizer = 'sgd'", "stage1.optimizer: 'sgd' is none of 'adamw'"),
-    ("[data]\nwidth = 256\nkind = 'demo'\n[networks]\nwidths = [64, 64]", "drawn at 128x192"),
+    ("[stage1]\nstep = 5", "stage1.step is unknown; choose from: steps"),
+    ("[stage1]\nsteps = 'many'", "stage1.steps must be of type int; got 'many'"),
+    ("[stage1]\noptimizer = 'sgd'", "stage1.optimizer: 'sgd' is unknown; choose from: 'adamw'"),
+    ("[data]\nwidth = 256\nkind = 'demo'\n[networks]\nwidths = [64, 64]", "must be 128x192 for procedural characters"),
     ("[data]\nwidth = 100\nkind = 'demo'", "multiples of 8"),
     ("stage1 = 3", "a table"),
     ("[networks]\nwidths = 64", "a list of numbers"),
     ("[networks]\nwidths = [64, 64]", "data.source"),
     ("[networks]\nwidths = [64, 64]\n[data]\nsource = 'x'", "networks.vae and networks.clip"),
-    ("[data]\nkind = 'demo'", "give files"),
-    ("[stage1]\nunconditional = 2.0\n[networks]\nwidths=[64]\n[data]\nkind='demo'\nwidth = 128\nheight = 192", "not in 0..1"),
+    ("[data]\nkind = 'demo'", "set files"),
+    ("[stage1]\nunconditional = 2.0\n[networks]\nwidths=[64]\n[data]\nkind='demo'\nwidth = 128\nheight = 192", "must be between 0 and 1"),
     ("[stage1\n", "not a TOML file"),
 ])
 def test_bad_settings_are_named(tmp_path: Path, text: str, message: str) -> None:
@@ -196,7 +196,7 @@ def test_bad_settings_are_named(tmp_path: Path, text: str, message: str) -> None
 
 def test_missing_settings_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--stage", "1", "--config", str(tmp_path / "none.toml")]) == 1
-    assert "none.toml: cannot be read" in capsys.readouterr().err
+    assert "none.toml cannot be read" in capsys.readouterr().err
 
 
 def test_folder_without_videos_is_refused_before_any_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
