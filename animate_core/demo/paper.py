@@ -67,7 +67,7 @@ def ndimage() -> Any:
     try:
         import scipy.ndimage
     except ImportError as error:
-        raise DrawingError("finding the figure needs the package scipy, which ComfyUI brings along; install it (pip install scipy)") from error
+        raise DrawingError("Fit Drawing needs the package scipy, which ComfyUI brings along; install it (pip install scipy)") from error
     return scipy.ndimage
 
 
@@ -76,7 +76,7 @@ def to_lab(rgb: Array) -> Array:
     try:
         from kornia.color import rgb_to_lab
     except ImportError as error:
-        raise DrawingError("finding the figure needs the package kornia, which ComfyUI brings along; install it (pip install kornia)") from error
+        raise DrawingError("Fit Drawing needs the package kornia, which ComfyUI brings along; install it (pip install kornia)") from error
     return np.asarray(rgb_to_lab(torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))[None])[0]).transpose(1, 2, 0)
 
 
@@ -139,11 +139,11 @@ def paper_light(picture: Array) -> tuple[Array, Array]:
         if (weight > 0.2).mean() > share:
             best, trust, share = field, weight, float((weight > 0.2).mean())
     # what the surface misses nearby, as folds do
-    trust, rest = trust.reshape(h, w), (small - best).reshape(h, w, 3)
+    seen, rest = trust.reshape(h, w), (small - best).reshape(h, w, 3)
     blur = ndimage().gaussian_filter
-    support = blur(trust, 5)
-    local = np.stack([blur(rest[..., i] * trust, 5) / np.maximum(support, 0.15) for i in range(3)], axis=-1)
-    return resized((best.reshape(h, w, 3) + local).astype(np.float32), width, height), trust
+    support = blur(seen, 5)
+    local = np.stack([blur(rest[..., i] * seen, 5) / np.maximum(support, 0.15) for i in range(3)], axis=-1)
+    return resized((best.reshape(h, w, 3) + local).astype(np.float32), width, height), seen
 
 
 # ------------------------------------------------------------------------------------------------------------------------------- lines
@@ -240,10 +240,14 @@ def read_mask(mask: Array, height: int, width: int) -> Array | None:
     """A figure's mask at the picture's size, from what came with it; None where that says nothing (all of one value).
 
     Load Image gives 1 where a picture is transparent, a painted mask 1 where the figure is: 1 along most of the border is the former.
+    Raises DrawingError for a mask of another shape.
     """
     mask = np.clip(mask, 0, 1)
     if mask.max() - mask.min() < 0.5:
         return None
+    if abs(mask.shape[1] / mask.shape[0] * height / width - 1) > 0.05:
+        raise DrawingError(f"mask: its {mask.shape[1]}x{mask.shape[0]} pixels are of another shape than the picture's {width}x{height}; "
+                           "connect the picture's own mask")
     border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
     return resized(1 - mask if (border > 0.5).mean() > 0.5 else mask, width, height)
 
@@ -256,8 +260,8 @@ def read_sheet(picture: Array, mask: Array | None = None, which: int = 1) -> She
     """
     height, width = picture.shape[:2]
     if min(height, width) < LEAST_FIGURE:
-        raise DrawingError(f"the picture of {width}x{height} pixels is too small; a figure of at least {LEAST_FIGURE} pixels' height can be "
-                           "animated")
+        raise DrawingError(f"the picture of {width}x{height} pixels is too small; the figure must be at least {LEAST_FIGURE} pixels "
+                           "high")
     longer = max(height, width)
     enlarge = -(-LEAST_SIDE // longer) if longer < LEAST_SIDE else 0
     scale = float(enlarge) if enlarge else min(1.0, MOST_SIDE / longer)
@@ -291,8 +295,8 @@ def read_sheet(picture: Array, mask: Array | None = None, which: int = 1) -> She
             notes.append("printed lines of the paper are left out")
         parts, edges = figures(strokes)
         if not parts:
-            raise DrawingError("no figure is found: what is drawn is only specks, or lies along the picture's border. A photograph with the "
-                               "sheet alone in it helps, or a mask of the figure")
+            raise DrawingError("no figure is found: what is drawn is only specks, or lies along the picture's border. A photograph with "
+                               "the sheet alone in it helps, or a mask of the figure")
         chosen, found = figure_of(parts, which)
         if edges:
             notes.append("what lies along the picture's border is left out")
@@ -345,8 +349,8 @@ def check_figure(figure: Array, scale: float, found: bool) -> None:
     rows = np.flatnonzero(figure.any(1))
     tall = (rows[-1] + 1 - rows[0]) / scale
     if tall < LEAST_FIGURE:
-        raise DrawingError(f"the figure is only {tall:.0f} pixels high; at least {LEAST_FIGURE} are needed: a larger picture, or a crop of it "
-                           "that is not reduced")
+        raise DrawingError(f"the figure is only {tall:.0f} pixels high; at least {LEAST_FIGURE} are needed: a larger picture, or a crop of "
+                           "it that is not reduced")
     if found and figure.mean() > MOST_FIGURE:
-        raise DrawingError("no paper is left round the figure, or the picture is no drawing on paper: it needs a margin of plain paper, or a "
-                           "mask of the figure")
+        raise DrawingError("no paper is left round the figure, or the picture is no drawing on paper: it needs a margin of plain paper, or "
+                           "a mask of the figure")

@@ -239,13 +239,14 @@ def robot() -> Drawing:
     """Boxes and pipes in grey metal, printed on yellow card."""
     pen = Pen((480, 640), 4)
     pen.body((240, 236), 86, (240, 410), 44, (358, 396), (290, 556), (240, 166), elbow=14)
-    for side, sign in (("r", -1), ("l", 1)):
+    for side in "rl":
         pen.limb(pen[f"{side}_hip {side}_knee {side}_ankle"], 26, (140, 150, 160), 4)
         pen.limb(pen[f"{side}_shoulder {side}_elbow {side}_wrist"], 24, (140, 150, 160), 4)
         x, y = pen.joints[f"{side}_ankle"]
         pen.box(x - 30, y - 4, x + 30, y + 26, (90, 100, 112), 4)
         x, y = pen.joints[f"{side}_wrist"]
-        pen.shape([(x - 16, y - 10), (x + 16, y - 10), (x + 20, y + 26), (x + 6, y + 8), (x - 6, y + 8), (x - 20, y + 26)], (90, 100, 112), 4)
+        claw = [(-16, -10), (16, -10), (20, 26), (6, 8), (-6, 8), (-20, 26)]
+        pen.shape([(x + dx, y + dy) for dx, dy in claw], (90, 100, 112), 4)
         x, y = pen.joints[f"{side}_shoulder"]
         pen.oval(x, y, 20, 20, (200, 80, 60), 4)
     pen.box(162, 228, 318, 420, (176, 188, 196), 5)
@@ -318,10 +319,11 @@ def princess() -> Drawing:
     return finish(pen, paper((480, 640), (236, 226, 244), 6))
 
 
-HERO = ("....hhhhhh......", "...hhhhhhhh.....", "...hssssssh.....", "...hsbssbsh.....", "...ssssssss.....", "....ssssss......",
-        ".....ssss.......", "...rrrrrrrr.....", "..rrrrrrrrrr....", "..rrryyyyrrr....", "..rr.ryyr.rr....", "..rr.rrrr.rr....", "..ss.rrrr.ss....",
-        "..ss.kkkk.ss....", ".....bbbb.......", "....bbbbbb......", "....bb..bb......", "....bb..bb......", "....bb..bb......", "....bb..bb......",
-        "....nn..nn......", "...nnn..nnn.....")
+HERO = (
+    "....hhhhhh......", "...hhhhhhhh.....", "...hssssssh.....", "...hsbssbsh.....", "...ssssssss.....", "....ssssss......",
+    ".....ssss.......", "...rrrrrrrr.....", "..rrrrrrrrrr....", "..rrryyyyrrr....", "..rr.ryyr.rr....", "..rr.rrrr.rr....",
+    "..ss.rrrr.ss....", "..ss.kkkk.ss....", ".....bbbb.......", "....bbbbbb......", "....bb..bb......", "....bb..bb......",
+    "....bb..bb......", "....bb..bb......", "....nn..nn......", "...nnn..nnn.....")
 
 
 def pixel_hero() -> Drawing:
