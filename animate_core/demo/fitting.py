@@ -21,7 +21,7 @@ FIGURE, GROUND, WIDEST = 0.78, 0.947, 0.94
 PLAIN, OWN, WHITE = "plain paper", "own paper", "white"
 BACKGROUNDS = (PLAIN, OWN, WHITE)
 DIFFERENT = (0.05, 0.15)  # difference from the background, of 1, at which a frame's pixel begins to be figure, and is it wholly
-SPECK = 0.002  # of the canvas: smaller parts of a frame's figure are noise
+SPECK = 0.004  # of the canvas: smaller parts of a frame's figure are noise
 
 
 @dataclass(frozen=True)
@@ -127,9 +127,16 @@ def cropped(image: Array, region: tuple[float, float, float, float], width: int,
 # -------------------------------------------------------------------------------------------------------------------------------- back
 
 def figure_in(frame: Array, background: Array) -> Array:
-    """Where a frame `[H, W, 3]` in [0, 1] differs from its background: the figure, `[H, W]` in [0, 1], what it encloses filled."""
+    """Where a frame `[H, W, 3]` in [0, 1] differs from its background: the figure, `[H, W]` in [0, 1], what it encloses filled.
+
+    A cast over the whole frame, which a model may add, counts for nothing.
+    """
     nd = ndimage()
     low, high = DIFFERENT
+    edge = np.ones(frame.shape[:2], bool)
+    margin = max(1, round(0.04 * max(edge.shape)))
+    edge[margin:-margin, margin:-margin] = False
+    background = background + np.median((frame - background)[edge], axis=0)
     off = np.clip((np.abs(frame - background).max(-1) - low) / (high - low), 0, 1)
     labels, count = nd.label(off > 0.5)
     areas = np.bincount(labels.ravel(), minlength=count + 1)
@@ -159,7 +166,7 @@ def put_back(frame: Array, fitted: Fitted, background: Array | None = None, long
     place = (round(fitted.left * across), round(fitted.top * down))
     size = (max(1, round(fitted.picture.shape[1] * fitted.scale * across)), max(1, round(fitted.picture.shape[0] * fitted.scale * down)))
     shape = resized(alpha, *size).clip(0, 1)
-    premultiplied = resized((colour * share).astype(np.float32), *size)
+    premultiplied = resized((colour * share).astype(np.float32), *size).clip(0, shape[..., None])
     out, mask = under.copy(), np.zeros((height, width), np.float32)
     rows, columns = min(size[1], height - place[1]), min(size[0], width - place[0])
     there = (slice(place[1], place[1] + rows), slice(place[0], place[0] + columns))

@@ -164,6 +164,7 @@ def printed_rows(ink: Array) -> tuple[Array, Array, float]:
             best, tilt, rows = score, slope, share > 0.4
             if share.max() < 0.8 and (rows[1:] & ~rows[:-1]).sum() < 3:
                 rows = np.zeros_like(rows)
+    rows = np.convolve(rows, np.ones(3), "same") > 0  # a photograph's compression blurs them
     place = np.arange(height)[:, None] - tilt * (np.arange(width) - width / 2)
     return thin, np.asarray(rows[np.round(place).astype(int) + height]), tilt if rows.any() else 0.0
 
@@ -174,7 +175,7 @@ def printed_lines(ink: Array, contrast: Array) -> tuple[Array, tuple[float, floa
     upright, columns, column_tilt = printed_rows(ink.T)
     lines = ink & (level & rows | upright.T & columns.T | rows & columns.T)
     if lines.any():
-        lines &= contrast < 1.7 * np.median(contrast[lines])
+        lines &= contrast < 1.4 * np.quantile(contrast[level & rows | upright.T & columns.T], 0.9)
     return np.asarray(lines), (row_tilt, column_tilt)
 
 
@@ -323,7 +324,8 @@ def even_light(picture: Array) -> tuple[Array, Array, Array, float]:
     noise = float(np.quantile(contrast[calm], 0.75)) if calm.any() else 0.0
     limit = max(LEAST_INK, 2.5 * noise)
     if np.quantile(contrast, 1 - LEAST_STROKES) < limit:
-        raise DrawingError("the picture is of one colour, or nearly: nothing is drawn on it that can be told from the paper")
+        raise DrawingError("the picture is of one colour, or nearly: nothing, or too little, is drawn on it that can be told from the "
+                           "paper")
     return levelled, paper, contrast, limit
 
 
