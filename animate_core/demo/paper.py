@@ -5,6 +5,7 @@ All lengths are parts of the picture's longer side, so that a scan and a phone's
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ LEAST_INK = 7.0  # Lab distance from the paper at which something is drawn, if t
 LEAST_STROKES = 0.002  # share of the picture
 MOST_FIGURE = 0.9  # share of the picture: beyond it no paper is left to tell the figure from
 ANOTHER = 0.3  # a figure of so much of the largest's area is another figure, not a detail
+RECTANGLE = 0.93  # a figure that fills so much of a rectangle is the sheet itself, on a table
 FLAT_SIDES = 0.35  # a thing along so much of a side of the picture is the table's edge, not a figure
 SLOPES = np.linspace(-0.08, 0.08, 81)  # of printed lines: a sheet photographed askew by up to 4.5 degrees
 
@@ -99,6 +101,8 @@ def closed(mask: Array, radius: float) -> Array:
 
 def resized(image: Array, width: int, height: int, nearest: bool = False) -> Array:
     """float32 `[h, w]` or `[h, w, 3]` at another size."""
+    if image.shape[:2] == (height, width):
+        return image
     how = Image.Resampling.NEAREST if nearest else Image.Resampling.BOX if width < image.shape[1] else Image.Resampling.BICUBIC
     layers = [image] if image.ndim == 2 else [image[..., i] for i in range(image.shape[-1])]
     made = [np.asarray(Image.fromarray(np.ascontiguousarray(layer, np.float32)).resize((width, height), how)) for layer in layers]
@@ -152,7 +156,7 @@ def printed_rows(ink: Array) -> tuple[Array, Array, float]:
     """`[H, W]` bool each: what is thin across the rows; and where straight lines, level or nearly so, run across the whole sheet. Their
     slope."""
     height, width = ink.shape
-    thick = max(3, round(0.008 * max(height, width)))
+    thick = max(3, round(0.012 * max(height, width)))
     thin = np.asarray(ink & ~ndimage().binary_opening(ink, np.ones((thick + 1, 1), bool)))
     y, x = np.nonzero(thin)
     best, rows, tilt = 0.0, np.zeros(3 * height, bool), 0.0
@@ -237,8 +241,9 @@ def figure_of(parts: list[Array], which: int) -> tuple[Array, int]:
     return parts[which - 1], found
 
 
-def read_mask(mask: Array, height: int, width: int) -> Array | None:
-    """A figure's mask at the picture's size, from what came with it; None where that says nothing (all of one value).
+def read_mask(mask: Array, height: int, width: int) -> tuple[Array, bool] | None:
+    """A figure's mask at the picture's size, from what came with it, and whether the rest is transparent; None where it says nothing, being
+    of one value.
 
     Load Image gives 1 where a picture is transparent, a painted mask 1 where the figure is: 1 along most of the border is the former.
     Raises DrawingError for a mask of another shape.
@@ -250,7 +255,8 @@ def read_mask(mask: Array, height: int, width: int) -> Array | None:
         raise DrawingError(f"mask: its {mask.shape[1]}x{mask.shape[0]} pixels are of another shape than the picture's {width}x{height}; "
                            "connect the picture's own mask")
     border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
-    return resized(1 - mask if (border > 0.5).mean() > 0.5 else mask, width, height)
+    transparent = bool((border > 0.5).mean() > 0.5)
+    return resized(1 - mask if transparent else mask, width, height), transparent
 
 
 def read_sheet(picture: Array, mask: Array | None = None, which: int = 1) -> Sheet:
@@ -269,44 +275,83 @@ def read_sheet(picture: Array, mask: Array | None = None, which: int = 1) -> She
     h, w = max(1, round(height * scale)), max(1, round(width * scale))
     if min(h, w) < LEAST_FIGURE:
         raise DrawingError(f"the picture of {width}x{height} pixels is a strip; crop it to the figure")
-    picture = picture.astype(np.float32)
-    sized = resized(picture, w, h, nearest=bool(enlarge)) if scale != 1 else picture
+    sized = resized(picture.astype(np.float32), w, h, nearest=bool(enlarge))
     given = None if mask is None else read_mask(mask, height, width)
-    notes: list[str] = []
-    tilts = None
-    if given is not None:
-        soft = resized(given, w, h, nearest=bool(enlarge)) if scale != 1 else given
-        paper = np.ones(3, np.float32)
-        seen = soft[..., None] > 0.5
-        around = sized[soft < 0.02]
-        if len(around) and to_lab(around[None]).std(axis=1).max() < 20 and around.mean() > 0.2:
-            paper = np.median(around, axis=0)  # black stands for nothing in transparent pictures
-        levelled = np.where(seen, sized, paper) if len(around) == 0 or around.mean() <= 0.2 else sized
-        parts, _ = figures(soft > 0.5)
-        if not parts:
-            raise DrawingError("mask: it shows no figure; paint the figure, or disconnect the mask to have it found")
-        chosen, found = figure_of(parts, which)
-        near = ndimage().binary_dilation(chosen, disc(2)) & (soft > 0.02)
-        final = np.where(near, soft, 0).astype(np.float32)
-        notes.append("the figure is the mask's")
+    if given is None:
+        return found_sheet(sized, scale, which)
+    return masked_sheet(sized, resized(given[0], w, h, nearest=bool(enlarge)), given[1], scale, which)
+
+
+def masked_sheet(picture: Array, mask: Array, transparent: bool, scale: float, which: int) -> Sheet:
+    """A drawing whose figure is known. picture and mask at `scale` times their size."""
+    parts, _ = figures(mask > 0.5)
+    if not parts:
+        raise DrawingError("mask: it shows no figure; paint the figure, or disconnect the mask to have it found")
+    chosen, found = figure_of(parts, which)
+    if transparent:
+        # whatever colour lies under transparency is nobody's
+        levelled, paper = np.where(mask[..., None] > 0.02, picture, 1).astype(np.float32), np.ones(3, np.float32)
     else:
-        levelled, paper, contrast, limit = even_light(sized)
-        strokes, tilts = strokes_of(contrast, limit)
-        if tilts:
-            notes.append("printed lines of the paper are left out")
-        parts, edges = figures(strokes)
-        if not parts:
-            raise DrawingError("no figure is found: what is drawn is only specks, or lies along the picture's border. A photograph with "
-                               "the sheet alone in it helps, or a mask of the figure")
-        chosen, found = figure_of(parts, which)
-        if edges:
-            notes.append("what lies along the picture's border is left out")
-        final = np.clip(ndimage().gaussian_filter(chosen.astype(np.float32), 0.0008 * max(h, w)), 0, 1)
-    check_figure(chosen, scale, given is None)
+        levelled, paper, _, _ = even_light(picture)
+    soft = np.where(ndimage().binary_dilation(chosen, disc(2)) & (mask > 0.02), mask, 0).astype(np.float32)
+    return sheet_of(levelled, soft, chosen, paper, None, scale, found, which, ["the figure is the mask's"])
+
+
+def found_sheet(picture: Array, scale: float, which: int, on_table: bool = False) -> Sheet:
+    """A drawing whose figure is to be found. picture at `scale` times its size; on_table: it is a sheet that was cut out of one."""
+    levelled, paper, contrast, limit = even_light(picture)
+    strokes, tilts = strokes_of(contrast, limit)
+    parts, edges = figures(strokes)
+    if not parts:
+        raise DrawingError("no figure is found: what is drawn is only specks, or lies along the picture's border. A photograph with "
+                           "the sheet alone in it helps, or a mask of the figure")
+    chosen, found = figure_of(parts, which)
+    if not on_table and (inside := sheet_on_table(chosen)) is not None:
+        with suppress(DrawingError):  # nothing is drawn on it: a figure as square as a sheet
+            return found_sheet(cut_out(picture, inside), scale, which, on_table=True)
+    if chosen.mean() > MOST_FIGURE:
+        raise DrawingError("no paper is left round the figure, or the picture is no drawing on paper: it needs a margin of plain paper, or "
+                           "a mask of the figure")
+    notes = ["the sheet is cut out of the picture"] if on_table else []
+    if tilts:
+        notes.append("lines across the sheet are left out")
+    if edges:
+        notes.append("what lies along the picture's border is left out")
+    soft = np.clip(ndimage().gaussian_filter(chosen.astype(np.float32), 0.0008 * max(chosen.shape)), 0, 1)
+    return sheet_of(levelled, soft, chosen, paper, tilts, scale, found, which, notes)
+
+
+def sheet_of(levelled: Array, soft: Array, chosen: Array, paper: Array, tilts: tuple[float, float] | None, scale: float, found: int,
+             which: int, notes: list[str]) -> Sheet:
+    """Raises DrawingError for a figure that is too low."""
+    rows = np.flatnonzero(chosen.any(1))
+    tall = (rows[-1] + 1 - rows[0]) / scale
+    if tall < LEAST_FIGURE:
+        raise DrawingError(f"the figure is only {tall:.0f} pixels high; at least {LEAST_FIGURE} are needed: a larger picture, or a crop of "
+                           "it that is not reduced")
     if found > 1:
         notes.append(f"{found} figures are found; number {which} by size is taken (which)")
-    hidden = np.asarray(ndimage().distance_transform_edt(~chosen) <= 0.008 * max(h, w))
-    return Sheet(levelled, final, hidden, paper, tilts, scale, found, tuple(notes))
+    hidden = np.asarray(ndimage().distance_transform_edt(~chosen) <= 0.008 * max(chosen.shape))
+    return Sheet(levelled, soft, hidden, paper, tilts, scale, found, tuple(notes))
+
+
+def sheet_on_table(figure: Array) -> Array | None:
+    """Where a large rectangle lies in the picture, a little within its edges `[H, W]` bool; None where the figure is none."""
+    if figure.mean() < 0.2:
+        return None
+    y, x = np.nonzero(figure & ~ndimage().binary_erosion(figure))
+    turns = np.radians(np.arange(-15, 16))
+    area = min(np.ptp(x * np.cos(a) + y * np.sin(a)) * np.ptp(y * np.cos(a) - x * np.sin(a)) for a in turns)
+    if figure.sum() < RECTANGLE * area:
+        return None
+    return np.asarray(ndimage().distance_transform_edt(np.pad(figure, 1))[1:-1, 1:-1] > 0.012 * max(figure.shape))
+
+
+def cut_out(picture: Array, inside: Array) -> Array:
+    """The box of a part of the picture, what lies outside of the part taken from its nearest pixel."""
+    nearest = ndimage().distance_transform_edt(~inside, return_distances=False, return_indices=True)
+    rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
+    return np.asarray(picture[tuple(nearest)][rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1])
 
 
 def even_light(picture: Array) -> tuple[Array, Array, Array, float]:
@@ -344,15 +389,3 @@ def strokes_of(contrast: Array, limit: float) -> tuple[Array, tuple[float, float
         areas = np.bincount(labels.ravel())
         strokes &= areas[labels] > 0.0002 * max(strokes.shape) ** 2
     return strokes, tilts if lines.any() else None
-
-
-def check_figure(figure: Array, scale: float, found: bool) -> None:
-    """Raises DrawingError for a figure that is too low, or fills its picture."""
-    rows = np.flatnonzero(figure.any(1))
-    tall = (rows[-1] + 1 - rows[0]) / scale
-    if tall < LEAST_FIGURE:
-        raise DrawingError(f"the figure is only {tall:.0f} pixels high; at least {LEAST_FIGURE} are needed: a larger picture, or a crop of "
-                           "it that is not reduced")
-    if found and figure.mean() > MOST_FIGURE:
-        raise DrawingError("no paper is left round the figure, or the picture is no drawing on paper: it needs a margin of plain paper, or "
-                           "a mask of the figure")

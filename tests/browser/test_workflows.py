@@ -19,8 +19,8 @@ from tests.host.result import Graph
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflows"
 # workflow -> its API-format twin in tests/host/graphs
-TWINS = {"basic": "basic", "demo": "demo", "ksampler": "ksampler", "long_clip": "long", "retarget": "retarget", "my_drawing": "my_drawing", "video": "video",
-         "champ": "champ", "aniportrait": "aniportrait", "face_reenactment": "face_reenactment"}
+TWINS = {"basic": "basic", "demo": "demo", "ksampler": "ksampler", "long_clip": "long", "retarget": "retarget", "video": "video",
+         "my_drawing": "my_drawing", "champ": "champ", "aniportrait": "aniportrait", "face_reenactment": "face_reenactment"}
 BUILT_IN = ("demo", "retarget", "my_drawing")  # run at the first click, with no files to get
 LOADERS = ("MarionetteLoad", "VAELoader", "CLIPVisionLoader")
 CUTS = ("Video Slice", "ImageFromBatch")  # the tests' clips are short
