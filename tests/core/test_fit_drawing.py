@@ -247,11 +247,13 @@ def test_noise_is_no_figure() -> None:
         fit_drawing(noise)
 
 
-def test_a_picture_without_paper_round_the_figure() -> None:
-    with pytest.raises(DrawingError, match="border|margin"):
-        full = np.asarray(page([(240, 470, 3.0)]))
-        full[20:460, 20:460] = (0.1, 0.4, 0.1)
-        fit_drawing(full[15:465, 15:465])
+@pytest.mark.parametrize("margin", [0, 8])
+def test_a_picture_without_paper_round_the_figure(margin: int) -> None:
+    """Something of many colours everywhere, as a photograph is."""
+    full = np.kron(np.random.default_rng(3).uniform(0, 1, (12, 12, 3)), np.ones((40, 40, 1))).astype(np.float32)
+    full = np.pad(full[margin:480 - margin, margin:480 - margin], ((margin, margin), (margin, margin), (0, 0)), constant_values=1)
+    with pytest.raises(DrawingError, match="needs a margin of plain paper"):
+        fit_drawing(full)
 
 
 @pytest.mark.parametrize("factor", [0.15, 12.0])
