@@ -2,7 +2,7 @@
 """The project's commands, with nothing but the standard library.
 
     python dev.py test [-- pytest arguments]    environment, host and browser, then ruff, mypy and every test
-    python dev.py demo [--seed N] [--motion NAME] [--frames N] [--models DIR] [--open]
+    python dev.py demo [--seed N] [--motion NAME] [--frames N] [--picture FILE] [--models DIR] [--open]
                                                 a clip through the pack in a real ComfyUI, by the built-in model or by published
                                                 files; --help says more
     python dev.py lint                          ruff and mypy alone

@@ -9,6 +9,7 @@ from . import (
     draw_pose,
     edit_pose,
     extract_pose,
+    fit_drawing,
     guidance,
     loaders,
     pose,
@@ -43,4 +44,6 @@ NODES: list[type[io.ComfyNode]] = [
     accelerate.Accelerate,
     demo.LoadDemoModel,
     demo.DemoCharacter,
+    fit_drawing.FitDrawing,
+    fit_drawing.PlaceDrawing,
 ]

@@ -29,6 +29,7 @@ PoseDataSocket = io.Custom("POSEDATA")  # the WanAnimate preprocessors'
 PoseDetectorSocket = io.Custom("POSE_DETECTOR")  # an open DWPose
 FaceLandmarksSocket = io.Custom("FACE_LANDMARKS")  # the host's own
 WindowsSocket = io.Custom("WINDOWS")
+DrawingSocket = io.Custom("DRAWING")  # a drawing's Fitted
 
 POSE_CATEGORY = "Marionette/pose"
 BINARY, GRADED = "0 and 1", "as they are"  # scores of POSE_KEYPOINT

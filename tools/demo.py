@@ -1,6 +1,7 @@
 """A clip through the pack in a real ComfyUI: `python dev.py demo`.
 
-Without --models: the workflow `demo`, in which the pack's built-in model animates a drawn character.
+Without options: the workflow `demo`, in which the pack's built-in model animates a drawn character.
+With --picture FILE: the workflow `my_drawing`: a drawing of your own dances on its own sheet.
 With --models DIR: a picture and a pose video through the published networks.
 """
 
@@ -17,11 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from animate_core.checkpoints import CheckpointError, Kind, identify, read_state_dict
 from animate_core.demo.character import HELD_OUT_SEED, LAST_SEED, check_seed
+from animate_core.demo.fitting import fit_drawing
 from animate_core.demo.motion import MOTIONS
+from animate_core.demo.paper import DrawingError
 from tests.host import equipment, graphs, published
 from tests.host.host_server import PACK, HostError, HostServer
 from tests.host.result import Graph, Result
@@ -46,8 +49,10 @@ def say(text: str) -> None:
 def parse(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dev.py demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, help=f"who is drawn, 0 to {LAST_SEED} (from {HELD_OUT_SEED} up: never trained on); with "
-                        "--models: the noise")
+                        "--picture: the motion's style; with --models: the noise")
     parser.add_argument("--motion", choices=MOTIONS, help="what the drawn character does")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="a drawing of your own, on paper or cut out: a figure that stands and "
+                        "faces us")
     parser.add_argument("--models", type=Path, metavar="DIR", help="folder with the published files: denoising UNet, motion module, "
                         "ReferenceNet, pose guider, image encoder and VAE, told apart by what is in them")
     parser.add_argument("--image", type=Path, help="with --models: picture of the character")
@@ -71,12 +76,16 @@ def check(arguments: argparse.Namespace) -> None:
             raise DemoError(f"--{name} must be at least 1; got {value}")
     if arguments.models is None:
         if arguments.image or arguments.pose:
-            raise DemoError("--image and --pose need --models DIR: the built-in model only knows its own drawn characters")
+            raise DemoError("--image and --pose need --models DIR; a drawing for the built-in model is given by --picture FILE")
         try:
             check_seed(HELD_OUT_SEED if arguments.seed is None else arguments.seed)
         except ValueError as error:
             raise DemoError(f"--{error}") from error
+        if arguments.picture is not None:
+            check_picture(arguments.picture)
         return
+    if arguments.picture is not None:
+        raise DemoError("--picture is for the built-in model; with --models, give the picture by --image FILE")
     if arguments.motion:
         raise DemoError("--motion is for the built-in model; with --models, set a pose video: --pose FILE")
     for name in ("image", "pose", "models"):
@@ -85,17 +94,52 @@ def check(arguments: argparse.Namespace) -> None:
             raise DemoError(f"--{name}: {path} not found")
 
 
+def check_picture(path: Path) -> None:
+    """Raises DemoError for a file in which no figure is found, before the host starts."""
+    if not path.is_file():
+        raise DemoError(f"--picture: {path} is a folder; give a picture's file" if path.is_dir() else f"--picture: there is no {path}")
+    try:
+        with Image.open(path) as opened:
+            picture = ImageOps.exif_transpose(opened).convert("RGBA")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DemoError(f"--picture: {path} is no picture that can be read ({error})") from error
+    pixels = np.asarray(picture, np.float32) / 255
+    try:
+        report = fit_drawing(pixels[..., :3], 1 - pixels[..., 3]).report
+    except DrawingError as error:
+        raise DemoError(f"--picture: {path}: {error}") from error
+    for line in report.splitlines():
+        say(line)
+
+
 # ------------------------------------------------------------------------------------------------------ built-in model
+
+def given(arguments: argparse.Namespace, *names: str) -> dict[str, int | str]:
+    """The options that were stated."""
+    return {name: value for name in names if (value := getattr(arguments, name)) is not None}
+
+
+def drawing_graph(arguments: argparse.Namespace, name: str) -> Graph:
+    """The workflow `my_drawing` on a file of the host's input folder, with everything saved that the results need."""
+    size = given(arguments, "width", "height")
+    motion = given(arguments, "seed", "motion", "frames")
+    if arguments.frames:
+        motion["period"] = max(4, arguments.frames)
+    graph = graphs.load("my_drawing", moves=motion, fit={**size, "image": ["load", 0], "mask": ["load", 1]}, reference=size, pose=size,
+                        sampler=given(arguments, "steps"))
+    graphs.add(graph, "load", "LoadImage", image=name)
+    graph["retarget"]["inputs"]["overlay_frames"] = graph["moves"]["inputs"]["frames"]
+    for node, source in (("reference_picture", ["fit", 0]), ("pose_pictures", ["retarget", 1])):
+        graphs.add(graph, node, "SaveImage", images=source, filename_prefix=f"{node}/{node}")
+    return add_clip(graph, graph["webp"]["inputs"]["fps"], "place")
+
 
 
 def built_in_graph(arguments: argparse.Namespace) -> Graph:
     """The workflow `demo`, with everything saved that the results need."""
-    def given(*names: str) -> dict[str, int | str]:
-        return {name: value for name in names if (value := getattr(arguments, name)) is not None}
-
-    size = given("width", "height")
-    graph = graphs.load("demo", character={**given("seed", "motion", "frames"), **size}, reference=size, pose=size,
-                        sampler=given("steps"))
+    size = given(arguments, "width", "height")
+    graph = graphs.load("demo", character={**given(arguments, "seed", "motion", "frames"), **size}, reference=size, pose=size,
+                        sampler=given(arguments, "steps"))
     fps = graph["webp"]["inputs"]["fps"]
     for name, source in (("reference_picture", ["character", 0]), ("pose_pictures", ["character", 1]), ("truth", ["character", 3])):
         graphs.add(graph, name, "SaveImage", images=source, filename_prefix=f"{name}/{name}")
@@ -103,10 +147,10 @@ def built_in_graph(arguments: argparse.Namespace) -> Graph:
     return add_clip(graph, fps)
 
 
-def add_clip(graph: Graph, fps: object, **video: object) -> Graph:
-    """The frames as pictures and as mp4; in place."""
-    graphs.add(graph, "frames", "SaveImage", images=["decode", 0], filename_prefix="frames/frame")
-    graphs.add(graph, "clip", "CreateVideo", images=["decode", 0], fps=fps, **video)
+def add_clip(graph: Graph, fps: object, source: str = "decode", **video: object) -> Graph:
+    """The frames of a node as pictures and as mp4; in place."""
+    graphs.add(graph, "frames", "SaveImage", images=[source, 0], filename_prefix="frames/frame")
+    graphs.add(graph, "clip", "CreateVideo", images=[source, 0], fps=fps, **video)
     return graphs.add(graph, "mp4", "SaveVideo", video=["clip", 0], filename_prefix="demo", format="mp4", codec="auto")
 
 
@@ -259,7 +303,12 @@ def contact_sheet(reference: np.ndarray, rows: dict[str, np.ndarray]) -> Image.I
 
 def demo(arguments: argparse.Namespace) -> None:
     shutil.rmtree(BASE, ignore_errors=True)
-    if arguments.models is None:
+    if arguments.picture is not None:
+        name = f"drawing{arguments.picture.suffix}"
+        (BASE / "input").mkdir(parents=True)
+        shutil.copyfile(arguments.picture, BASE / "input" / name)
+        workflow, graph = "my_drawing", drawing_graph(arguments, name)
+    elif arguments.models is None:
         workflow, graph = "demo", built_in_graph(arguments)
     else:
         workflow, graph = "basic", published_graph(arguments)

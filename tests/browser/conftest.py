@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.host import equipment, published
-from tests.host.host_server import HostServer
+from tests.host.host_server import HostServer, host_path
 
 CLIP_FRAMES = 28
 VIEW = {"width": 2300, "height": 1150}
@@ -22,6 +22,8 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostServer]:
     published.write_published(base / "models")
     published.write_families(base / "models")
     (base / "input").mkdir()
+    # ComfyUI comes with it, and the template my_drawing names it
+    shutil.copyfile(host_path() / "input" / "example.png", base / "input" / "example.png")
     published.write_people(base / "models" / "animate_anyone", base / "input", CLIP_FRAMES)
     equipment.draw_dance(base / "input" / published.CLIP, CLIP_FRAMES)
     for name in published.GUIDANCE_CLIPS:

@@ -20,8 +20,8 @@ from tests.host.result import Graph
 FOLDER = Path(__file__).resolve().parents[2] / "workflows"
 # workflow -> its API-format twin in tests/host/graphs
 TWINS = {"basic": "basic", "demo": "demo", "ksampler": "ksampler", "long_clip": "long", "retarget": "retarget", "video": "video",
-         "champ": "champ", "aniportrait": "aniportrait", "face_reenactment": "face_reenactment"}
-BUILT_IN = ("demo", "retarget")  # run at the first click, with no files to get
+         "my_drawing": "my_drawing", "champ": "champ", "aniportrait": "aniportrait", "face_reenactment": "face_reenactment"}
+BUILT_IN = ("demo", "retarget", "my_drawing")  # run at the first click, with no files to get
 LOADERS = ("MarionetteLoad", "VAELoader", "CLIPVisionLoader")
 CUTS = ("Video Slice", "ImageFromBatch")  # the tests' clips are short
 SAVES = ("SaveImage", "SaveLatent", "CreateVideo", "SaveVideo")
@@ -164,6 +164,25 @@ def test_retarget_runs_at_the_first_click(host: HostServer, page: Page, tmp_path
     shown.screenshot(tmp_path / "retarget.png")
     assert shown.complaints() == []
     assert shown.errors == []
+
+
+def test_my_drawing_runs_at_the_first_click(host: HostServer, page: Page, tmp_path: Path) -> None:
+    """The sample drawing; and one's own, when Load Image is bypassed no more."""
+    shown = opened(page, host, "my_drawing")
+    assert settings(shown.prompt()) == settings(graphs.load("my_drawing"))
+    history = host.get(f"/history/{(prompt_id := shown.run())}")[prompt_id]
+    assert history["status"]["status_str"] == "success"
+    saved = [entry for output in history["outputs"].values() for entry in output.get("images", [])]
+    assert sorted(entry["filename"] for entry in saved if entry["type"] == "output") == ["Marionette_drawing_00001_.mp4",
+                                                                                         "Marionette_drawing_00001_.webp"]
+    page.wait_for_timeout(1500)
+    shown.screenshot(tmp_path / "my_drawing.png")
+    assert shown.complaints() == []
+    assert shown.errors == []
+    page.evaluate("app.graph.nodes.find(node => node.type === 'LoadImage').mode = 0")
+    prompt = shown.prompt()
+    fit = next(about for about in prompt.values() if about["class_type"] == "MarionetteFitDrawing")
+    assert prompt[fit["inputs"]["image"][0]]["class_type"] == "LoadImage" and fit["inputs"]["mask"][1] == 1
 
 
 def test_demo_runs_at_the_first_click(host: HostServer, page: Page, tmp_path: Path) -> None:
