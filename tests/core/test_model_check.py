@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from animate_core import model_check, models
+from animate_core.demo.model import DEMO_FOLDER
 from animate_core.model_files import every_file, file_set
 from tests.host import networks
 
@@ -176,6 +177,12 @@ def test_published_checksums(base: Path, capsys: pytest.CaptureFixture[str], mon
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     status, text = checked(capsys, "--models", base, "--checksum")
     assert status == 1 and "another SHA-256: download it again" in text
+
+
+def test_the_built_in_model_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    status, text = checked(capsys, DEMO_FOLDER)
+    assert status == 0 and text.count("a part of the built-in model") == len(list(DEMO_FOLDER.glob("*.safetensors"))) > 3
+    assert "lacks" not in text
 
 
 def test_an_empty_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
