@@ -130,14 +130,15 @@ def fetch(offer: Offer, target: Path, say: Callable[[str], None]) -> None:
     partial = partial_path(target, offer)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(f"{partial}.lock", timeout=0)
-        with lock:
-            _complete(offer, target, partial, say)
-            if target.exists():
-                raise DownloadError(f"{target} came into being meanwhile and is left as it is; what was downloaded is {partial}")
-            os.replace(partial, target)
-        with suppress(OSError):
-            os.unlink(lock.lock_file)
+        with FileLock(f"{partial}.lock", timeout=0) as lock:
+            try:
+                _complete(offer, target, partial, say)
+                if target.exists():
+                    raise DownloadError(f"{target} came into being meanwhile and is left as it is; what was downloaded is {partial}")
+                os.replace(partial, target)
+            finally:
+                with suppress(OSError):  # Windows keeps an open file
+                    os.unlink(lock.lock_file)
     except Timeout:
         raise DownloadError(f"{target.name} is being downloaded by another process: wait for that one") from None
     except OSError as error:

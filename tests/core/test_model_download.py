@@ -72,8 +72,8 @@ def run(hub: Hub, models: Path, *arguments: str, **variables: str) -> subprocess
 
 
 def files_in(folder: Path) -> list[str]:
-    """What is there, hidden beginnings too, without the locks."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
+    """What is there, beginnings and locks too."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 def said(done: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -90,6 +90,14 @@ def whole(hub: Hub, models: Path) -> bool:
 
 def beginnings(models: Path) -> list[Path]:
     return sorted(models.rglob(".*.part"))
+
+
+def arrived(models: Path) -> None:
+    """Waits until so much of a file is on the disk."""
+    until = time.monotonic() + 30
+    while [path.stat().st_size for path in beginnings(models)] != [KEPT]:
+        assert time.monotonic() < until, "nothing arrives"
+        time.sleep(0.05)
 
 
 def test_a_family_comes_whole_with_what_it_needs(hub: Hub, models: Path) -> None:
@@ -176,10 +184,7 @@ def test_a_stopped_download_goes_on_in_the_next_run(hub: Hub, models: Path) -> N
     hub.stalls = LONG - 1
     process = subprocess.Popen(command(hub, "download", "Shared", "--yes", "--models", str(models)), env=environment(hub), text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    until = time.monotonic() + 30
-    while [path.stat().st_size for path in beginnings(models)] != [KEPT]:
-        assert time.monotonic() < until, "nothing arrives"
-        time.sleep(0.05)
+    arrived(models)
     process.send_signal(signal.SIGINT)
     _, complaint = process.communicate(timeout=30)
     assert process.returncode == 130 and "goes on from here" in complaint and "Traceback" not in complaint, complaint
@@ -192,6 +197,21 @@ def test_a_stopped_download_goes_on_in_the_next_run(hub: Hub, models: Path) -> N
     assert hub.ranges == [0, KEPT]
     assert (models / "vae" / "vae.safetensors").read_bytes() == hub.files[VAE_FILE]
     assert beginnings(models) == []
+
+
+def test_two_downloads_of_one_file_do_not_meet(hub: Hub, models: Path) -> None:
+    hub.files[VAE_FILE] = random.Random(1).randbytes(LONG)
+    hub.stalls = LONG - 1
+    first = subprocess.Popen(command(hub, "download", "Shared", "--yes", "--models", str(models)), env=environment(hub),
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    arrived(models)
+    second = run(hub, models, "download", "Shared", "--yes")
+    assert second.returncode == 1
+    said(second, "vae.safetensors is being downloaded by another process")
+    hub.stalls = None
+    hub.released.set()
+    assert first.wait(30) == 0
+    assert files_in(models) == ["vae/vae.safetensors"] and hub.ranges == [0, KEPT]
 
 
 def test_a_whole_beginning_is_checked_and_not_fetched_again(hub: Hub, models: Path) -> None:
