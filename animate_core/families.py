@@ -184,6 +184,7 @@ _MOORE_FACE = replace(
     height=512,
     guiders=("pose_guider1", "pose_guider2"),
     content="face points",
+    licence="not stated",
     unconditional_reference=True,
     reference_head=True,
 )

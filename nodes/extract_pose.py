@@ -13,6 +13,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..animate_core.model_files import DETECTOR, POSE_MODEL, where_to_get
 from ..animate_core.pose.detector import GET_FILES, PROVIDER_CHOICES, DWPose, uses_gpu
 from ..animate_core.pose.drawing import STYLES, draw_people
 from ..animate_core.pose.keypoints import BODY, SCORE_THRESHOLD, PoseClip, stack_people
@@ -59,9 +60,8 @@ def device_input(tooltip: str, advanced: bool) -> io.Combo.Input:
 def missing_files(detector: str | None, pose_model: str | None) -> str:
     """Which of the chosen files are missing, and where to get them; empty if none. A connected input (None) is not known yet."""
     return "; ".join(
-        f"{name}: file {file!r} not found. Download {usual} from {GET_FILES}, put it into models/{host.MODEL_FOLDER} or "
-        "models/detection and press R"
-        for name, file, usual in (("detector", detector, DETECTOR_FILE), ("pose_model", pose_model, POSE_FILE))
+        f"{name}: file {file!r} not found in models/{host.MODEL_FOLDER} or models/detection. {where_to_get(file, part)}"
+        for name, file, part in (("detector", detector, DETECTOR), ("pose_model", pose_model, POSE_MODEL))
         if file is not None and folder_paths.get_full_path(host.POSE_FOLDER, file) is None)
 
 

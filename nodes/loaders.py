@@ -14,6 +14,7 @@ from ..animate_core.checkpoints import CheckpointError, CheckpointInfo, Kind, id
 from ..animate_core.clip_vision import WEIGHT_FILES, read_clip_vision
 from ..animate_core.families import FAMILIES, FAMILY_NAMES, family_preset
 from ..animate_core.guider_files import family_of_guiders, guider_part, prepare_guider
+from ..animate_core.model_files import CLIP, DENOISER, GUIDER, MOTION, REFERENCE_NET, family_in, what_to_get, where_to_get
 from ..animate_core.unet import UNet
 from . import host
 from .host_model import load_motion_unet
@@ -23,7 +24,7 @@ CATEGORY = "Marionette/loaders"
 IN_DENOISER = "none (in the denoiser file)"
 ALL_FOLDERS = "(all)"
 AUTO = "auto"
-# where people get the published files; nothing is downloaded by the pack
+NO_FILE = "(no file found)"
 GET_FILES = "huggingface.co/patrolli/AnimateAnyone (Moore), TMElyralab/MusePose, fudan-generative-ai/champ or ZJYang/AniPortrait"
 
 
@@ -35,10 +36,17 @@ def model_path(name: str) -> str:
     return folder_paths.get_full_path_or_raise(host.MODEL_FOLDER, name)
 
 
+def missing_file(widget: str, name: str | None, part: str, category: str = host.MODEL_FOLDER) -> str:
+    """What to say of a chosen file that is not there, and where to get it; empty if it is, or comes over a wire (None)."""
+    if name is None or folder_paths.get_full_path(category, name) is not None:
+        return ""
+    return f"{widget}: file {name!r} not found in models/{category}. {where_to_get(name, part)}"
+
+
 def file_input(name: str, hint: str, tooltip: str) -> io.Combo.Input:
     """A model file; the first whose name holds the hint is the default."""
     files = model_files()
-    return io.Combo.Input(name, options=files, default=next((f for f in files if hint in f.lower()), None), tooltip=tooltip)
+    return io.Combo.Input(name, options=files or [NO_FILE], default=next((f for f in files if hint in f.lower()), None), tooltip=tooltip)
 
 
 def weight_dtype_input() -> io.Combo.Input:
@@ -109,7 +117,7 @@ def clip_vision_path(choice: str) -> str:
         path = os.path.join(base, choice)
         if host.stays_inside(choice) and os.path.isdir(path):
             return path
-    raise FileNotFoundError(f"clip_vision: folder {choice} not found in {', '.join(folder_paths.get_folder_paths('clip_vision'))}")
+    raise FileNotFoundError(f"folder {choice!r} not found in {', '.join(folder_paths.get_folder_paths('clip_vision'))}")
 
 
 def clip_vision_stamp(path: str) -> tuple:
@@ -144,6 +152,10 @@ class LoadReferenceNet(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, file: str | None = None) -> bool | str:
+        return missing_file("file", file, REFERENCE_NET) or True
+
+    @classmethod
     def fingerprint_inputs(cls, file: str, **kwargs: Any) -> Any:
         return host.file_stamp(model_path(file))
 
@@ -173,6 +185,11 @@ class LoadMotionUNet(io.ComfyNode):
             outputs=[io.Model.Output("model", display_name="MODEL",
                                      tooltip="Connect to Multi-Frame Sampler, or to Animate Conditioning for any ComfyUI sampler.")],
         )
+
+    @classmethod
+    def validate_inputs(cls, denoiser: str | None = None, motion: str | None = None) -> bool | str:
+        wrong = [missing_file("denoiser", denoiser, DENOISER), "" if motion == IN_DENOISER else missing_file("motion", motion, MOTION)]
+        return "; ".join(filter(None, wrong)) or True
 
     @classmethod
     def fingerprint_inputs(cls, denoiser: str, motion: str = IN_DENOISER, **kwargs: Any) -> Any:
@@ -208,6 +225,10 @@ class LoadPoseGuider(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, file: str | None = None) -> bool | str:
+        return missing_file("file", file, GUIDER) or True
+
+    @classmethod
     def fingerprint_inputs(cls, file: str, **kwargs: Any) -> Any:
         return host.file_stamp(model_path(file))
 
@@ -227,11 +248,21 @@ class LoadClipVision(io.ComfyNode):
             description="Loads a CLIP image encoder of any size in Hugging Face format, from a file or a folder with config.json, "
                         "as a normal CLIP_VISION. For the published image_encoder, ComfyUI's own Load CLIP Vision also works.",
             search_aliases=["image encoder", "image_encoder", "clip vision", "sd-image-variations"],
-            inputs=[io.Combo.Input("file", options=clip_vision_choices(),
+            inputs=[io.Combo.Input("file", options=clip_vision_choices() or [NO_FILE],
                                    tooltip="A file or Hugging Face folder in models/clip_vision. For the published models: "
                                            "image_encoder of sd-image-variations-diffusers (ViT-L/14 with projection).")],
             outputs=[io.ClipVision.Output("clip_vision", display_name="CLIP_VISION", tooltip="Connect to Encode Reference.")],
         )
+
+    @classmethod
+    def validate_inputs(cls, file: str | None = None) -> bool | str:
+        if file is None or not file.endswith("/"):
+            return missing_file("file", file, CLIP, "clip_vision") or True
+        try:
+            clip_vision_path(file)
+        except FileNotFoundError as error:
+            return f"file: {error}. {where_to_get(file, CLIP)}"
+        return True
 
     @classmethod
     def fingerprint_inputs(cls, file: str) -> Any:
@@ -243,16 +274,20 @@ class LoadClipVision(io.ComfyNode):
 
 
 WANTED = {
-    "denoising UNet": (Kind.DENOISER, Kind.MERGED),
-    "motion module": (Kind.MOTION_MODULE, Kind.MOTION_MODULE_DIFFUSERS),
-    "ReferenceNet": (Kind.REFERENCE_NET,),
-    "pose guider": (Kind.POSE_GUIDER,),
-    "CLIP image encoder": (Kind.CLIP_VISION,),
+    DENOISER: (Kind.DENOISER, Kind.MERGED),
+    MOTION: (Kind.MOTION_MODULE, Kind.MOTION_MODULE_DIFFUSERS),
+    REFERENCE_NET: (Kind.REFERENCE_NET,),
+    GUIDER: (Kind.POSE_GUIDER,),
+    CLIP: (Kind.CLIP_VISION,),
 }
 
 
 def files_in(folder: str) -> list[str]:
     return [f for f in model_files() if folder == ALL_FOLDERS or f.replace(os.sep, "/").startswith(folder + "/")]
+
+
+def folder_text(folder: str) -> str:
+    return f"models/{host.MODEL_FOLDER}" + ("" if folder == ALL_FOLDERS else f"/{folder}")
 
 
 @dataclass(frozen=True)
@@ -291,26 +326,26 @@ def find_parts(folder: str) -> FoundFiles:
             found[part].append(name)
         if not parts:
             others.append(f"{name} is {info.description}")
-    where = f"models/{host.MODEL_FOLDER}" + ("" if folder == ALL_FOLDERS else f"/{folder}")
-    guiders, family = find_guiders(found["pose guider"], infos)
+    where = folder_text(folder)
+    guiders, family = find_guiders(found[GUIDER], infos)
     if guiders:
-        found["pose guider"] = found["pose guider"][:1]
-    if family and family_preset(family).reference_head and not found["ReferenceNet"]:
+        found[GUIDER] = found[GUIDER][:1]
+    if family and family_preset(family).reference_head and not found[REFERENCE_NET]:
         # a ReferenceNet with an output head, beside a denoiser that has its motion modules
-        heads = [name for name in found["denoising UNet"] if infos[name].kind is Kind.DENOISER]
-        if len(heads) == 1 and len(found["denoising UNet"]) == 2:
-            found["ReferenceNet"] = heads
-            found["denoising UNet"].remove(heads[0])
+        heads = [name for name in found[DENOISER] if infos[name].kind is Kind.DENOISER]
+        if len(heads) == 1 and len(found[DENOISER]) == 2:
+            found[REFERENCE_NET] = heads
+            found[DENOISER].remove(heads[0])
     for part, names in found.items():
         if len(names) > 1:
             raise CheckpointError(f"folder: {where} contains several files that can be the {part}: {', '.join(names)}. "
                                   "Keep one model per folder, or use the separate loaders")
     paths = {part: model_path(names[0]) for part, names in found.items() if names}
     merged = False
-    if "denoising UNet" in paths:
-        denoiser = host.load_state_dict(paths["denoising UNet"])
+    if DENOISER in paths:
+        denoiser = host.load_state_dict(paths[DENOISER])
         merged = identify(denoiser).kind is Kind.MERGED
-        if "CLIP image encoder" not in paths:
+        if CLIP not in paths:
             width = unet_config(denoiser, reference_net=False).cross_attention_dim
             choices = clip_vision_choices()
             # a Hugging Face folder stands for the file in it
@@ -320,12 +355,12 @@ def find_parts(folder: str) -> FoundFiles:
                 raise CheckpointError(f"folder: {where} contains no CLIP image encoder, and several in models/clip_vision fit: "
                                       f"{', '.join(fitting[:5])}. Put the model's own encoder into the folder, or use the separate loaders")
             if fitting:
-                paths["CLIP image encoder"] = clip_vision_path(fitting[0])
-    missing = [part for part in WANTED if part not in paths and not (part == "motion module" and merged)]
+                paths[CLIP] = clip_vision_path(fitting[0])
+    missing = [part for part in WANTED if part not in paths and not (part == MOTION and merged)]
     if missing:
         seen = f" Other files found: {'; '.join(others)}." if others else ""
-        raise CheckpointError(f"folder: missing in {where}: {', '.join(missing)}.{seen} Download the files from {GET_FILES}, and the image "
-                              "encoder from lambdalabs/sd-image-variations-diffusers")
+        raise CheckpointError(f"folder: missing in {where}: {', '.join(missing)}.{seen} "
+                              f"{what_to_get(family or family_in(folder) or 'Moore', missing)}")
     return FoundFiles(paths, {part: model_path(name) for part, name in guiders.items()}, family)
 
 
@@ -354,6 +389,12 @@ class LoadAnimateAnyone(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, folder: str | None = None) -> bool | str:
+        if folder is None or files_in(folder):
+            return True
+        return f"folder: no model files are in {folder_text(folder)}. {what_to_get(family_in(folder) or 'Moore')}"
+
+    @classmethod
     def fingerprint_inputs(cls, folder: str, **kwargs: Any) -> Any:
         clip = [stamp for choice in clip_vision_choices() for stamp in clip_vision_stamp(clip_vision_path(choice))]
         return (*host.file_stamp(*map(model_path, files_in(folder))), *clip)
@@ -364,7 +405,7 @@ class LoadAnimateAnyone(io.ComfyNode):
         paths = files.paths
         if files.family and family not in (AUTO, files.family):
             raise CheckpointError(f"family: the pose guider in this folder belongs to {files.family}, not to {family}; choose auto")
-        model = load_motion_unet(paths["denoising UNet"], paths.get("motion module"), files.family or family, weight_dtype)
+        model = load_motion_unet(paths[DENOISER], paths.get(MOTION), files.family or family, weight_dtype)
         told = model.model.preset.name
         guiders: tuple[PoseGuider, ...] = ()
         for path in files.guiders.values():
@@ -372,7 +413,7 @@ class LoadAnimateAnyone(io.ComfyNode):
             guiders = tuple(replace(guider, others=()) for guider in guiders)
         return io.NodeOutput(
             model,
-            load_reference_net(paths["ReferenceNet"], weight_dtype, family=told),
+            load_reference_net(paths[REFERENCE_NET], weight_dtype, family=told),
             replace(guiders[0], others=guiders[1:]),
-            host.clip_vision_from(*read_clip_vision(paths["CLIP image encoder"])),
+            host.clip_vision_from(*read_clip_vision(paths[CLIP])),
         )
