@@ -60,13 +60,13 @@ class Acceleration:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.guidance_start <= self.guidance_end <= 1.0:
-            raise ValueError(f"guidance_start, guidance_end: {self.guidance_start:g} and {self.guidance_end:g} given; they must lie "
-                             "between 0 and 1, the start not above the end")
+            raise ValueError(f"guidance_start and guidance_end must be between 0 and 1, and the start not above the end; got "
+                             f"{self.guidance_start:g} and {self.guidance_end:g}")
         if not 0.0 <= self.reference_end <= 1.0:
-            raise ValueError(f"reference_end: {self.reference_end:g} given; it must lie between 0 and 1")
+            raise ValueError(f"reference_end must be between 0 and 1; got {self.reference_end:g}")
         for name in ("guidance_every", "deep_every", "deep_layers"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)} given; it must be at least 1")
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
 
     def at(self, step: int, steps: int) -> StepPlan:
         """The plan of step 0..steps-1."""

@@ -142,7 +142,7 @@ def size(x: Tensor) -> int:
 
 
 def part_count(x: Tensor, widest: int) -> int:
-    """Into how many parts to cut work whose widest tensor has `widest` bytes; 1 where gradients are wanted."""
+    """Into how many parts to cut work whose widest tensor has `widest` bytes; 1 if gradients are on."""
     if torch.is_grad_enabled():
         return 1
     return max(1, -(-widest // (CPU_PART_BYTES if x.device.type == "cpu" else PART_BYTES)))
@@ -171,12 +171,12 @@ def by_parts(layer: Callable[[slice], Tensor], total: int, parts: int) -> Tensor
 
 
 def silu(x: Tensor) -> Tensor:
-    """SiLU of a tensor that nothing else reads: in place where no gradient is wanted."""
+    """SiLU of a tensor that nothing else reads: in place if gradients are off."""
     return F.silu(x, inplace=not torch.is_grad_enabled())
 
 
 def add(x: Tensor, y: Tensor) -> Tensor:
-    """x + y, where nothing else reads x: in place where no gradient is wanted."""
+    """x + y, where nothing else reads x: in place if gradients are off."""
     return x + y if torch.is_grad_enabled() else x.add_(y)
 
 
@@ -305,7 +305,7 @@ class SpatialBlock(nn.Module):
         self.ff = FeedForward(channels, operations, kw)
 
     def forward(self, x: Tensor, run: Run) -> Tensor:
-        """Tokens `[rows, N, C]` -> the same; x itself may be overwritten where no gradient is wanted."""
+        """Tokens `[rows, N, C]` -> the same; x itself may be overwritten if gradients are off."""
         n = self.norm1(x)
         if run.features is not None:
             run.features[self.path] = n
@@ -369,7 +369,7 @@ class SpatialTransformer(nn.Module):
         return self.proj_in(self.norm(x)).permute(0, 2, 3, 1).flatten(1, 2)
 
     def forward(self, x: Tensor, run: Run) -> Tensor:
-        """`[rows, C, h, w]` -> the same, some frames of a clip at a time; x may be overwritten where no gradient is wanted."""
+        """`[rows, C, h, w]` -> the same, some frames of a clip at a time; x may be overwritten if gradients are off."""
         # keys with the reference's behind them are twice as long, and keys and values are there together
         parts = part_count(x, 4 * size(x))
         if parts == 1 or run.patches is not None or run.features is not None or not all(clip.shared_by_rows for clip in run.clips):

@@ -96,12 +96,12 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         raw = _read_safetensors(path)
     elif head.startswith((b"PK\x03\x04", b"\x80")):
         if path.suffix.lower() in _SAFETENSORS:  # torch.load goes by the name
-            raise CheckpointError(f"{path.name} is no safetensors file: if it is a PyTorch file, rename it to .pth, or download it again.")
+            raise CheckpointError(f"{path.name} is not a safetensors file: rename a PyTorch file to .pth, or download the file again.")
         raw = _read_pickle(path, zipped=head.startswith(b"PK"))
     elif path.suffix.lower() in _SAFETENSORS:
         raw = _read_safetensors(path)
     else:
-        raise CheckpointError(f"{path.name} is not a checkpoint: neither a safetensors file nor one that PyTorch saved.")
+        raise CheckpointError(f"{path.name} is not a checkpoint: neither a safetensors file nor a file saved by PyTorch.")
     return clean_state_dict(raw, path.name)
 
 
@@ -110,7 +110,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         with safe_open(str(path), framework="pt", device="cpu") as file:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path.name} is damaged or incomplete as a safetensors file ({error}): download it again.") from error
+        raise CheckpointError(f"{path.name} is damaged or incomplete ({error}): download it again.") from error
 
 
 def _read_pickle(path: Path, *, zipped: bool) -> object:
@@ -127,11 +127,11 @@ def _read_pickle(path: Path, *, zipped: bool) -> object:
         if named or "TorchScript" in str(error):
             what = named.group(1) if named else "a TorchScript program"
             raise CheckpointError(
-                f"{path.name} is refused: it holds more than tensors ({what}), and loading that could run code. "
-                "Choose a .safetensors file, or one with plain weights only."
+                f"{path.name} is refused: it contains more than tensors ({what}), and loading it could run code. "
+                "Choose a .safetensors file, or a file with weights only."
             ) from None
         raise CheckpointError(
-            f"{path.name} is damaged or incomplete, or no PyTorch checkpoint ({type(error).__name__}): download it again."
+            f"{path.name} is damaged or incomplete, or not a PyTorch checkpoint ({type(error).__name__}): download it again."
         ) from None
 
 
@@ -151,16 +151,16 @@ def clean_state_dict(raw: object, source: str) -> dict[str, Tensor]:
     """
     for _ in range(4):  # a pickle may hold itself, so not without end
         if not isinstance(raw, Mapping):
-            raise CheckpointError(f"{source} holds a {type(raw).__name__}, not tensors by name: choose a file of weights.")
+            raise CheckpointError(f"{source} contains a {type(raw).__name__} instead of named tensors: choose a file with weights.")
         inner = [raw[key] for key in _WRAPPERS if isinstance(raw.get(key), Mapping) and raw[key]]
         if not inner:
             break
         raw = inner[0]
     if not isinstance(raw, Mapping):
-        raise CheckpointError(f"{source} holds no tensors by name: choose a file of weights.")
+        raise CheckpointError(f"{source} contains no named tensors: choose a file with weights.")
     tensors = {key: value for key, value in raw.items() if isinstance(key, str) and isinstance(value, Tensor) and key not in _MARKERS}
     if not tensors:
-        raise CheckpointError(f"{source} holds no tensors: choose a file of weights.")
+        raise CheckpointError(f"{source} contains no tensors: choose a file with weights.")
     while prefix := next((p for p in _PREFIXES if all(key.startswith(p) for key in tensors)), ""):
         tensors = {key[len(prefix):]: value for key, value in tensors.items()}
     return tensors

@@ -5,7 +5,7 @@
     python -m animate_core.checkpoints convert IN OUT.safetensors --dtype fp16
 
 The `prepare_*` functions return what `load_state_dict(strict=True)` takes, or raise a `CheckpointError` that names the file,
-what it seems to be, and what to choose instead. Tensors are renamed, never copied; position tables alone are computed anew.
+what it seems to be, and what to choose instead. Tensors are renamed, never copied; only position tables are recomputed.
 """
 
 from __future__ import annotations
@@ -143,9 +143,9 @@ def unet_config(state_dict: Mapping[str, Tensor], *, reference_net: bool, num_he
         "conv_out.weight": True if reference_net else conv_out,
     }.items() if value is None]
     if absent or conv_in is None or cross is None:
-        raise CheckpointError(f"{source} is no complete UNet: {', '.join(absent)} missing. {_instead(source, Kind.DENOISER)}")
+        raise CheckpointError(f"{source} is not a complete UNet: {', '.join(absent)} missing. {_instead(source, Kind.DENOISER)}")
     if conv_in.ndim != 4 or cross.ndim != 2 or (not reference_net and conv_out is not None and conv_out.ndim != 4):
-        raise CheckpointError(f"{source} is no UNet of this kind: its tensors have other numbers of dimensions.")
+        raise CheckpointError(f"{source} is not a UNet of this kind: its tensors have different numbers of dimensions.")
     motion = not reference_net and any(map(is_motion, state_dict))
     return UNetConfig(
         in_channels=conv_in.shape[1],
@@ -176,11 +176,11 @@ def pose_guider_config(state_dict: Mapping[str, Tensor], source: str = "the file
         CheckpointError: it has not the three halvings that lead from pixels to latents.
     """
     if not {"conv_in.weight", "conv_out.weight"} <= state_dict.keys():
-        raise CheckpointError(f"{source} is no complete pose guider: conv_in or conv_out missing. {_instead(source, Kind.POSE_GUIDER)}")
+        raise CheckpointError(f"{source} is not a complete pose guider: conv_in or conv_out missing. {_instead(source, Kind.POSE_GUIDER)}")
     channels = guider_widths(state_dict)
     if len(channels) != 4 or not all(channels):
-        raise CheckpointError(f"{source} is no pose guider that fits: its channels are {_list(channels)}; there must be four widths, "
-                              "to end at an eighth of the picture's size.")
+        raise CheckpointError(f"{source} is not a suitable pose guider: its channels are {_list(channels)}; it needs four widths, to "
+                              "scale the image down by 8.")
     return channels, first_dimension(state_dict["conv_out.weight"])
 
 
@@ -216,7 +216,7 @@ def _instead(source: str, kind: Kind) -> str:
 
 
 def wrong_kind(info: CheckpointInfo, source: str, wanted: Kind) -> CheckpointError:
-    """The error for a file that is something else than what was asked for."""
+    """The error for a file of another kind than the node needs."""
     what, example, node = _WANTED[wanted]
     unsupported = "" if info.supported or info.kind not in _WANTED else ", which is not supported"
     message = f"{source} is {info.description}{unsupported}; {node} needs {what} such as {example}."
@@ -230,7 +230,7 @@ def _unet_shapes(config: UNetConfig, source: str) -> dict[str, Sequence[int]]:
     try:
         return {key: t.shape for key, t in UNet(config, device="meta").state_dict().items()}
     except (ValueError, IndexError) as error:
-        raise CheckpointError(f"{source} is no UNet that can be built: {error}.") from error
+        raise CheckpointError(f"{source}: no UNet can be built from it: {error}.") from error
 
 
 # ---- what the loaders call ---------------------------------------------------------------------------------------------------
@@ -313,8 +313,8 @@ def _check_fit(denoiser: Mapping[str, Tensor], motion: Mapping[str, Tensor], den
     spatial = _levels(denoiser, "resnets.0.conv1.weight")
     temporal = _levels(motion, "motion_modules.0.temporal_transformer.norm.weight")
     if spatial != temporal:
-        raise CheckpointError(f"{motion_source} and {denoiser_source} do not fit together: the motion module is made for channels "
-                              f"{_list(temporal)}, the denoising UNet has {_list(spatial)}. Choose two files of one model.")
+        raise CheckpointError(f"{motion_source} and {denoiser_source} do not fit together: the motion module has channels "
+                              f"{_list(temporal)}, the denoising UNet {_list(spatial)}. Choose two files of the same model.")
 
 
 def _list(values: Iterable[object]) -> str:
@@ -364,13 +364,13 @@ def convert(source: str | os.PathLike[str], target: str | os.PathLike[str], dtyp
     """
     source, target = Path(source), Path(target)
     if target.suffix != ".safetensors":
-        raise CheckpointError(f"{target.name}: the converter writes safetensors; give a name that ends in .safetensors.")
+        raise CheckpointError(f"{target.name} must end in .safetensors: that is the format the converter writes.")
     if not target.parent.is_dir():
-        raise CheckpointError(f"{target.parent} is no folder: make it first.")
+        raise CheckpointError(f"{target.parent} is not a folder: create it first.")
     if target.exists() and source.exists() and target.samefile(source):
-        raise CheckpointError(f"{target} is the source itself: give another name.")
+        raise CheckpointError(f"{target} is the source file: choose another name.")
     if target.exists() and not force:
-        raise CheckpointError(f"{target} exists: give another name, or --force to replace it.")
+        raise CheckpointError(f"{target} already exists: choose another name, or use --force to replace it.")
     state_dict = read_state_dict(source)
     if drop_head:
         state_dict = {key: t for key, t in state_dict.items() if not key.startswith(_HEAD)}
@@ -384,7 +384,7 @@ def convert(source: str | os.PathLike[str], target: str | os.PathLike[str], dtyp
             os.fsync(file.fileno())
         os.replace(partial, target)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{target} could not be written ({error}): check the disk's free space and the folder's rights.") from error
+        raise CheckpointError(f"{target} could not be written ({error}): check free disk space and the folder's permissions.") from error
     finally:
         partial.unlink(missing_ok=True)
     return Conversion(info, len(tensors), source.stat().st_size, target.stat().st_size)
@@ -396,7 +396,7 @@ def _converted(key: str, tensor: Tensor, dtype: torch.dtype, source: str) -> Ten
         wanted = torch.float32 if key.endswith(".pe") else dtype
         new = tensor.to(wanted, copy=True, memory_format=torch.contiguous_format)
         if wanted is torch.float16 and not new.isfinite().all() and tensor.isfinite().all():
-            raise CheckpointError(f"{source}: {key} has values beyond float16's range; convert to bf16.")
+            raise CheckpointError(f"{source}: {key} has values outside the range of float16; convert to bf16.")
         return new
     return tensor.clone(memory_format=torch.contiguous_format)
 
@@ -407,7 +407,7 @@ def check_file(state_dict: Mapping[str, Tensor], source: str) -> CheckpointInfo:
 
     info = identify(state_dict)
     if not info.supported or info.kind not in _WANTED:
-        raise CheckpointError(f"{source} is {info.description}, of which nothing can be checked.")
+        raise CheckpointError(f"{source} is {info.description}, which cannot be checked.")
     if info.kind is Kind.POSE_GUIDER:
         return prepare_guider(state_dict, source)[2]
     if info.kind is Kind.REFERENCE_NET:

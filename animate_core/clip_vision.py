@@ -31,10 +31,10 @@ def vision_weights(state_dict: Mapping[str, Tensor], source: str) -> dict[str, T
     """
     keep = {k: v for k, v in state_dict.items() if k.startswith(("vision_model.", "visual_projection.")) and not k.endswith("position_ids")}
     if f"{LAYER}0.self_attn.q_proj.weight" not in keep:
-        raise CheckpointError(f"{source}: holds no CLIP image encoder (no vision_model.*): choose the image_encoder of "
+        raise CheckpointError(f"{source} contains no CLIP image encoder (no vision_model.*): choose the image_encoder of "
                               "sd-image-variations, or another CLIP ViT-L/14 vision model in Hugging Face's format")
     if "visual_projection.weight" not in keep:
-        raise CheckpointError(f"{source}: has no visual_projection.weight; Animate Anyone needs the projected image embedding "
+        raise CheckpointError(f"{source} has no visual_projection.weight; Animate Anyone needs the projected image embedding "
                               "(CLIPVisionModelWithProjection)")
     return keep
 
@@ -69,7 +69,7 @@ def read_clip_vision(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor
     if path.is_dir():
         files = [path / name for name in WEIGHT_FILES if (path / name).is_file()] or sorted(path.glob("*.safetensors"))
         if not files:
-            raise CheckpointError(f"{path}: the folder holds no weights: {', '.join(WEIGHT_FILES)} or another .safetensors is wanted")
+            raise CheckpointError(f"{path}: the folder contains no weights; it needs {', '.join(WEIGHT_FILES)} or another .safetensors")
         path = files[0]
     weights = vision_weights(read_state_dict(path), str(path))
     given: dict[str, Any] = {}
@@ -77,7 +77,7 @@ def read_clip_vision(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor
         try:
             given = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"{folder / 'config.json'}: not a JSON configuration ({error})") from error
+            raise CheckpointError(f"{folder / 'config.json'} is not a JSON configuration ({error})") from error
         given = given.get("vision_config", given)
     return vision_config(weights, given), weights
 

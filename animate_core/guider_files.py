@@ -60,7 +60,7 @@ def prepare_guider(state_dict: Mapping[str, Tensor], source: str) -> tuple[Guide
     try:
         expected = {key: t.shape for key, t in config.build(device="meta").state_dict().items()}
     except (ValueError, IndexError, RuntimeError) as error:
-        raise CheckpointError(f"{source} is {info.description} that cannot be built: {error}.") from error
+        raise CheckpointError(f"{source}: {info.description} cannot be built from it: {error}.") from error
     check_keys({**expected, **unused}, state_dict, source=source, expected_kind=Kind.POSE_GUIDER)
     return config, {key: state_dict[key] for key in expected}, info
 
@@ -79,8 +79,8 @@ def _multi_scale_widths(state_dict: Mapping[str, Tensor], source: str) -> tuple[
         outputs += list(convolutions(f"conv_layers_{k}"))[-1:]
     first, inner = state_dict.get("final_proj.weight"), state_dict.get("cross_attn1.proj_in.weight")
     if first is None or inner is None or len(channels) != 8 or len(outputs) != 4 or first_dimension(inner) % MULTI_SCALE_HEADS:
-        raise CheckpointError(f"{source} is no complete AniPortrait pose guider: it has {len(channels)} of 8 convolutions before "
-                              f"final_proj and {len(outputs)} of 4 levels behind it. Download this file again, or choose a complete "
+        raise CheckpointError(f"{source} is not a complete AniPortrait pose guider: it has {len(channels)} of 8 convolutions before "
+                              f"final_proj and {len(outputs)} of 4 levels after it. Download this file again, or choose a complete "
                               "file such as pose_guider.pth.")
     return channels, (first_dimension(first), *outputs), first_dimension(inner)
 

@@ -54,7 +54,7 @@ class GuiderTransformer(nn.Module):
         self.proj_out = operations.Conv2d(inner, channels, 1, **kw)
 
     def forward(self, x: Tensor, attention: Attention) -> Tensor:
-        """`[F, C, h, w]` -> the same; x may be overwritten where no gradient is wanted."""
+        """`[F, C, h, w]` -> the same; x may be overwritten if gradients are off."""
         # queries, keys and values beside the widest of the feed forward, in the inner width
         widest = 4 * size(x) * self.proj_in.weight.shape[0] // x.shape[1]
         each = -(-len(x) // part_count(x, widest))
@@ -160,7 +160,7 @@ class MultiScaleGuider(nn.Module):
         Raises ValueError for a window that is too small for statistics of its own.
         """
         if not stored_statistics and len(images) == 1 and max(images.shape[-2:]) <= 64:
-            raise ValueError(f"one picture of {images.shape[-1]}x{images.shape[-2]} pixels has no statistics of its own: "
+            raise ValueError(f"a single image of {images.shape[-1]}x{images.shape[-2]} pixels is too small for batch statistics: "
                              "use more than 64 pixels, or several frames")
         # the CPU kernel of batch norm is less exact by a hundred times in the channels-last layout, in which pictures come
         h = self.final_proj(run_stage(self.conv_layers, images.contiguous(), stored_statistics))
@@ -175,7 +175,7 @@ class MultiScaleGuider(nn.Module):
 class WindowPictures:
     """A clip's pictures, of which a multi-scale guider makes the features of a window when that is due.
 
-    pictures: `[F, H, W, 3]` uint8, on any device; the guider is where its features are wanted. values: what black and full white become.
+    pictures: `[F, H, W, 3]` uint8, on any device; the guider is on the device of the features. values: what black and full white become.
     stored_statistics: as in `MultiScaleGuider.forward`. keep: whether a window's features are kept for later steps, on the CPU.
     """
 

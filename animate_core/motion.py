@@ -58,7 +58,7 @@ class TemporalBlock(nn.Module):
         self.ff_norm = operations.LayerNorm(channels, eps=1e-5, **kw)
 
     def forward(self, x: Tensor, run: Run) -> Tensor:
-        """`[B, F, C]` -> the same; x itself may be overwritten where no gradient is wanted."""
+        """`[B, F, C]` -> the same; x itself may be overwritten if gradients are off."""
         for attention, norm in zip(self.attention_blocks, self.norms, strict=True):
             n = cast(TemporalAttention, attention).pos_encoder(norm(x))
             x = add(x, attention(n, n, run.attention))
@@ -75,7 +75,7 @@ class TemporalTransformer(nn.Module):
         self.proj_out = operations.Linear(channels, channels, **kw)
 
     def forward(self, x: Tensor, run: Run) -> Tensor:
-        """`[clips * frames, C, h, w]` -> the same, some positions at a time; x may be overwritten where no gradient is wanted."""
+        """`[clips * frames, C, h, w]` -> the same, some positions at a time; x may be overwritten if gradients are off."""
         h, w = x.shape[-2:]
         parts = part_count(x, 4 * size(x))
         # one clip after the other, where a part is less than a clip

@@ -65,7 +65,7 @@ class PoseFrames:
     """A clip's guidance, of which each window takes its frames.
 
     kept: features `[F, C, h, w]`; or, with a guider that makes features of them when they are asked for, pictures `[F, H, W, 3]` uint8.
-    On any device; the guider is where its features are wanted.
+    On any device; the guider is on the device of the features.
     """
 
     kept: Tensor

@@ -51,7 +51,7 @@ def draw_noise(seed: int, frames: int, height: int, width: int, channels: int = 
     if order == "ComfyUI":
         return torch.randn(frames, channels, height, width, generator=generator)
     if order != "published":
-        raise SamplingError(f"noise order is {order!r}; it must be one of {', '.join(NOISE_ORDERS)}")
+        raise SamplingError(f"noise: {order!r} is unknown; choose from: {', '.join(NOISE_ORDERS)}")
     return torch.randn(channels, frames, height, width, generator=generator).transpose(0, 1).contiguous()
 
 
@@ -73,19 +73,19 @@ def make_scheduler(name: str, preset: FamilyPreset) -> Any:
         "LCM": lambda: d.LCMScheduler(**common, clip_sample=False, original_inference_steps=LCM_STEPS),
     }
     if name not in makers:
-        raise SamplingError(f"scheduler is {name!r}; it must be one of {', '.join(SCHEDULERS)}")
+        raise SamplingError(f"scheduler: {name!r} is unknown; choose from: {', '.join(SCHEDULERS)}")
     return makers[name]()
 
 
 def total_steps(steps: int, denoise: float, limit: int = NUM_TRAIN_TIMESTEPS) -> int:
     """Steps of the full schedule, of which the last `steps` are run. Raises SamplingError for numbers out of range."""
     if not 1 <= steps <= limit:
-        raise SamplingError(f"steps: {steps} given; it must lie between 1 and {limit}")
+        raise SamplingError(f"steps must be between 1 and {limit}; got {steps}")
     if not 0.0 < denoise <= 1.0:
-        raise SamplingError(f"denoise: {denoise} given; it must be above 0 and at most 1")
+        raise SamplingError(f"denoise must be above 0 and at most 1; got {denoise}")
     total = int(steps / denoise)
     if total > limit:
-        raise SamplingError(f"steps: {steps} at denoise {denoise:g} ask for {total} of {limit} possible ones; lower steps or raise denoise")
+        raise SamplingError(f"steps: {steps} at denoise {denoise:g} would need {total} timesteps of {limit}; lower steps or raise denoise")
     return total
 
 
@@ -143,7 +143,7 @@ def sample_clip(predict: Predict, noise: Tensor, preset: FamilyPreset, *, schedu
     if denoise < 1.0 and latent is None:
         raise SamplingError(f"denoise: {denoise:g} needs a latent to start from")
     if latent is not None and latent.shape != noise.shape:
-        raise SamplingError(f"latent: it has shape {tuple(latent.shape)} and the clip {tuple(noise.shape)}; they must be equal")
+        raise SamplingError(f"latent: its shape must be {tuple(noise.shape)}; got {tuple(latent.shape)}")
     x = noise.float() * solver.init_noise_sigma
     if latent is not None and denoise < 1.0:
         x = solver.add_noise(latent.to(x), noise.float(), timesteps[:1])
@@ -158,8 +158,8 @@ def sample_clip(predict: Predict, noise: Tensor, preset: FamilyPreset, *, schedu
             guided = unconditional + guidance * (prediction - unconditional)
             prediction = rescale_guidance(guided, prediction, rescale)
         if not torch.isfinite(prediction).all():
-            raise SamplingError(f"the network gave numbers that are not finite at step {step + 1} (timestep {int(t)}): "
-                                "load its weights as bf16 or fp32, and check that the files are whole")
+            raise SamplingError(f"the network returned NaN or infinite values at step {step + 1} (timestep {int(t)}): "
+                                "load its weights as bf16 or fp32, and check that the files are complete")
         clean = clean_estimate(solver, model_input, prediction, t) if callback else x
         x = solver.step(prediction, t, x, **extra).prev_sample
         if callback:
@@ -226,7 +226,7 @@ def interpolate_latents(latents: Tensor, factor: int, spherical: bool = True) ->
     spherical: along the arc between two frames, each taken as one vector; straight where they are nearly parallel.
     """
     if factor < 1:
-        raise SamplingError(f"factor: {factor} given; it must be at least 1")
+        raise SamplingError(f"factor must be at least 1; got {factor}")
     out = []
     for a, b in zip(latents[:-1], latents[1:], strict=True):
         cosine = float((a.double() * b.double()).sum() / (a.double().norm() * b.double().norm())) if spherical else 1.0

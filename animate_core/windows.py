@@ -41,20 +41,20 @@ class Windows:
 
     def __post_init__(self) -> None:
         if self.length < 1:
-            raise ValueError(f"windows: length is {self.length}; it must be at least 1 frame")
+            raise ValueError(f"windows: length must be at least 1 frame; got {self.length}")
         if not 0 <= self.overlap < self.length:
-            raise ValueError(f"windows: overlap is {self.overlap}; it must be 0 or more and less than the length ({self.length})")
+            raise ValueError(f"windows: overlap must be 0 or more and less than the length ({self.length}); got {self.overlap}")
         if self.stride < 1:
-            raise ValueError(f"windows: stride is {self.stride}; it must be at least 1")
+            raise ValueError(f"windows: stride must be at least 1; got {self.stride}")
         if self.schedule not in SCHEDULES:
-            raise ValueError(f"windows: schedule is {self.schedule!r}; it must be one of {', '.join(SCHEDULES)}")
+            raise ValueError(f"windows: schedule {self.schedule!r} is unknown; choose from: {', '.join(SCHEDULES)}")
         if self.weights not in WEIGHTS:
-            raise ValueError(f"windows: weights is {self.weights!r}; it must be one of {', '.join(WEIGHTS)}")
+            raise ValueError(f"windows: weights {self.weights!r} is unknown; choose from: {', '.join(WEIGHTS)}")
         if self.schedule == "shifted" and self.stride > 1:
-            raise ValueError("windows: stride above 1 needs schedule 'published'; 'shifted' windows are always of neighbouring frames")
+            raise ValueError("windows: stride above 1 needs schedule 'published'; 'shifted' windows always contain neighbouring frames")
         if self.pad and (self.schedule == "shifted" or self.closed_loop or self.stride > 1):
-            raise ValueError("windows: pad needs schedule 'published', stride 1 and no closed_loop; 'shifted' windows never wrap round "
-                             "without it")
+            raise ValueError("windows: pad needs schedule 'published', stride 1 and no closed_loop; without closed_loop, 'shifted' windows "
+                             "never wrap around")
 
     def padded(self, frames: int) -> int:
         """Frames that are made of a clip; those behind its end show its last pose, and are cut off."""
@@ -108,7 +108,7 @@ def uniform_windows(step: int, frames: int, length: int, stride: int, overlap: i
     for s in (2**k for k in range(strides)):
         hop = length * s - overlap
         if hop <= 0:
-            raise ValueError(f"overlap {overlap} leaves no step between windows of {length} frames")
+            raise ValueError(f"overlap must be less than the length of a window ({length} frames); got {overlap}")
         fraction = bit_reversed_fraction(step)
         pad = round(frames * fraction)
         for start in range(int(fraction * s) + pad, frames + pad - (0 if closed_loop else overlap), hop):
@@ -122,7 +122,7 @@ def padded_length(frames: int, length: int, overlap: int) -> int:
     MusePose repeats the last pose so far, and cuts the result. Raises ValueError for an overlap that is not below the length.
     """
     if not 0 <= overlap < length:
-        raise ValueError(f"overlap: {overlap} given; it must be 0 or more and less than the length ({length})")
+        raise ValueError(f"overlap must be 0 or more and less than the length ({length}); got {overlap}")
     return frames + (length - frames) % (length - overlap)
 
 

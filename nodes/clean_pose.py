@@ -1,4 +1,4 @@
-"""Clean Pose: keypoints without gaps, leaps, swapped sides and jitter."""
+"""Clean Pose: removes gaps, outliers, swapped sides and jitter from keypoints."""
 
 from __future__ import annotations
 
@@ -27,49 +27,53 @@ class CleanPose(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteCleanPose", display_name="Clean Pose", category=POSE_CATEGORY,
-            description="Repairs one person's keypoints over a clip: swapped sides are put back, leaping points taken out, jitter "
-                        "smoothed, short gaps filled. Who leaves the picture is left out. Works in body heights and seconds, so any "
-                        "resolution and frame rate will do.",
+            description="Repairs one person's keypoints over a clip: corrects swapped left and right, removes outliers, smooths jitter and "
+                        "fills short gaps. A person who leaves the image stays out. "
+                        "All limits are in body heights and seconds, so it works at any resolution and frame rate.",
             search_aliases=["smooth pose", "stabilize keypoints", "jitter", "flicker", "one euro filter", "savitzky-golay", "loess", "fill "
                             "missing frames", "interpolate pose", "outliers", "nobody found"],
             inputs=[
-                keypoints_input("pose", "From Extract Pose, Load Pose, ControlNet Aux's DWPose, ComfyUI's SDPose or others."),
-                strength("fix_swaps", DEFAULTS.fix_swaps, "Left and right exchanged by mistake: arms, legs, or eyes and ears. Higher takes "
-                                                          "less for a mistake. A person who turns round is left alone. 0: off."),
+                keypoints_input("pose", "Keypoints from Extract Pose, Load Pose, ControlNet Aux's DWPose, ComfyUI's SDPose or others."),
+                strength("fix_swaps", DEFAULTS.fix_swaps,
+                         "Corrects left and right exchanged by mistake: arms, legs, eyes and ears. Higher values correct more. "
+                         "A person who turns around is left unchanged. 0: off."),
                 strength("remove_outliers", DEFAULTS.remove_outliers,
-                         "Points that leap away for at most 0.15 seconds, while the limb that they belong to does not. Higher removes "
-                         "smaller leaps: 0.5 those from about 5% of body height on, 1 from 2.5%. Fast motion stays. 0: off."),
+                         "Removes points that jump away for at most 0.15 seconds while the rest of the limb does not. "
+                         "Higher values remove smaller jumps: 0.5 from about 5% of body height, 1 from 2.5%. Fast motion is kept. 0: off."),
                 io.Int.Input("max_gap", default=AUTOMATIC, min=AUTOMATIC, max=10_000,
-                             tooltip="Points and people missing for at most so many frames are filled in on a straight line between their "
-                                     "sights before and after. 0: none. -1: half a second, whatever the fps."),
+                             tooltip="Longest gap in frames that is filled by linear interpolation, for single points and whole people. "
+                                     "0: fill nothing. -1: half a second at any fps."),
                 io.Combo.Input("long_gaps", options=list(LONG_GAPS), default=DEFAULTS.long_gaps,
-                               tooltip="Longer gaps. hold: a point that is seen in most frames, and did not leave the picture, keeps its "
-                                       "nearest sight and moves along with the body; a face turned away and people out of the picture are "
-                                       "left out. hide: all are left out."),
-                strength("smooth", DEFAULTS.smooth, "Against jitter. Higher is smoother; motion that is more than jitter stays. 0: off."),
+                               tooltip="What to do with longer gaps. hold: a point seen in most frames that did not leave the image "
+                                       "keeps its nearest position and moves along with the body; "
+                                       "a face turned away and a person outside the image stay out. hide: leave out all missing points."),
+                strength("smooth", DEFAULTS.smooth, "Removes jitter. Higher is smoother; motion larger than the jitter is kept. 0: off."),
                 io.Combo.Input("filter", options=list(FILTERS), default=FILTERS[0],
-                               tooltip="local polynomial: a parabola through the sights within a quarter of a second on each side (at "
-                                       "smooth 0.5), taken as far as they miss it by jitter only. none: as smooth 0. Saved workflows' "
-                                       "one-euro and savitzky-golay are taken for the local polynomial."),
+                               tooltip="local polynomial: fits a parabola to the points within a quarter of a second on each side "
+                                       "(at smooth 0.5) and follows it only where the difference is jitter. none: same as smooth 0. "
+                                       "Saved workflows with one-euro or savitzky-golay use local polynomial."),
                 io.Float.Input("fps", default=DEFAULTS.fps, min=0.1, max=1000, step=0.01,
-                               tooltip="Frames per second of the poses, after any frames were skipped; Load Pose and ComfyUI's Get "
-                                       "Video Components give it. All limits are in seconds; about right is good enough."),
+                               tooltip="Frames per second of the poses, after any skipped frames. "
+                                       "Load Pose and ComfyUI's Get Video Components output it. An approximate value is fine."),
                 io.Combo.Input("person", options=list(PERSON_CHOICES), default=PERSON_CHOICES[0],
-                               tooltip="Whom to keep where several people are in a frame."),
+                               tooltip="Which person to keep if a frame contains several. followed: the largest person at the start, "
+                                       "tracked through the whole clip. The other options choose frame by frame."),
                 io.Float.Input("score_threshold", default=DEFAULTS.score_threshold, min=0, max=0.99, step=0.01, advanced=True,
-                               tooltip="Points with this score or less count as not seen."),
+                               tooltip="Points with this score or less count as missing."),
                 scores_input(),
             ],
             outputs=[
                 PoseKeypointSocket.Output("pose", display_name="POSE_KEYPOINT",
-                                          tooltip="One person, as many frames as came in: for Retarget Pose, Draw Pose or Encode Pose."),
-                io.String.Output("report", display_name="report", tooltip="What was done, and in which frames (counted from 0)."),
+                                          tooltip="One person, same number of frames as the input. "
+                                                  "Connect to Retarget Pose, Draw Pose or Encode Pose."),
+                io.String.Output("report", display_name="report",
+                                 tooltip="What was changed, and in which frames (counted from 0). Show it with Preview as Text."),
             ],
         )
 
     @classmethod
     def validate_inputs(cls, filter: str | None = None) -> bool | str:
-        return filter is None or filter in FILTERS + OLD_FILTERS or f"filter: {filter!r} is unknown; there are: {', '.join(FILTERS)}"
+        return filter is None or filter in FILTERS + OLD_FILTERS or f"filter: {filter!r} is unknown; choose from: {', '.join(FILTERS)}"
 
     @classmethod
     def execute(cls, pose: Any, fix_swaps: float = DEFAULTS.fix_swaps, remove_outliers: float = DEFAULTS.remove_outliers,

@@ -1,4 +1,4 @@
-"""The built-in model, and drawn characters in motion for it: everything that a first clip needs, with no file to get."""
+"""The built-in model, and drawn characters in motion for it: all that a first clip needs, without a download."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ class LoadDemoModel(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteLoadDemoModel", display_name="Load Demo Model", category=CATEGORY,
-            description="Loads the small model that comes with the pack: a whole Animate Anyone, trained on drawn characters of "
-                        f"{WIDTH}x{HEIGHT} pixels. For trying things out: it knows Demo Character's people and no others. Nothing is "
-                        "downloaded.",
+            description="Loads the small built-in model: a complete Animate Anyone, trained on drawn characters at "
+                        f"{WIDTH}x{HEIGHT} pixels. Use it to try things out with the characters of Demo Character; "
+                        "it knows no real people. Nothing is downloaded.",
             search_aliases=["built-in model", "demo", "example", "tiny", "try", "animate anyone"],
             inputs=[],
             outputs=[
-                io.Model.Output("model", display_name="MODEL", tooltip="For Multi-Frame Sampler or Animate Conditioning."),
-                ReferenceNetSocket.Output("reference_net", display_name="REFERENCE_NET", tooltip="For Encode Reference."),
-                PoseGuiderSocket.Output("pose_guider", display_name="POSE_GUIDER", tooltip="For Encode Pose."),
-                io.ClipVision.Output("clip_vision", display_name="CLIP_VISION", tooltip="For Encode Reference."),
-                io.Vae.Output("vae", display_name="VAE", tooltip="For Encode Reference and VAE Decode."),
+                io.Model.Output("model", display_name="MODEL", tooltip="Connect to Multi-Frame Sampler or Animate Conditioning."),
+                ReferenceNetSocket.Output("reference_net", display_name="REFERENCE_NET", tooltip="Connect to Encode Reference."),
+                PoseGuiderSocket.Output("pose_guider", display_name="POSE_GUIDER", tooltip="Connect to Encode Pose."),
+                io.ClipVision.Output("clip_vision", display_name="CLIP_VISION", tooltip="Connect to Encode Reference."),
+                io.Vae.Output("vae", display_name="VAE", tooltip="Connect to Encode Reference and VAE Decode."),
             ],
         )
 
@@ -65,8 +65,8 @@ class LoadDemoModel(io.ComfyNode):
                 host.vae_from(host.load_state_dict(str(files.vae)), str(files.vae)),
             )
         except CheckpointError as error:
-            # whatever is wrong with a file here, no other file is the remedy
-            raise CheckpointError(f"{error}\nThis file belongs to the pack ({DEMO_FOLDER}): reinstall the pack") from error
+            # no other file can replace one of these
+            raise CheckpointError(f"{error}\nThis file is part of the pack ({DEMO_FOLDER}): reinstall the pack") from error
 
 
 class DemoCharacter(io.ComfyNode):
@@ -74,35 +74,39 @@ class DemoCharacter(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteDemoCharacter", display_name="Demo Character", category=CATEGORY,
-            description="Draws a character from a seed: a reference picture, a clip of poses to animate it by, and the true frames that "
-                        "the model should come near, with exact keypoints and masks.",
+            description="Draws a character from a seed: a reference image, a clip of poses, the ground truth frames "
+                        "that the built-in model should come close to, and exact keypoints and masks.",
             search_aliases=["character generator", "test character", "example pose", "skeleton", "procedural", "ground truth"],
             inputs=[
                 io.Int.Input("seed", default=HELD_OUT_SEED, min=0, max=LAST_SEED, control_after_generate=io.ControlAfterGenerate.fixed,
-                             tooltip=f"Who is drawn, and the style of the motion. Characters from {HELD_OUT_SEED} up were never shown to "
-                                     "the built-in model in training."),
+                             tooltip="Sets the character and the style of its motion. "
+                                     f"The built-in model never saw characters from {HELD_OUT_SEED} up in training."),
                 io.Combo.Input("motion", options=list(MOTIONS), default="dance", tooltip="What the character does."),
-                io.Int.Input("frames", default=16, min=1, max=4096, tooltip="Length of the clip. The built-in model was trained on 16 at "
-                                                                            "a time; a longer clip is made in windows."),
+                io.Int.Input("frames", default=16, min=1, max=4096,
+                             tooltip="Length of the clip in frames. The built-in model was trained on 16 frames at a time; "
+                                     "longer clips are generated in windows."),
                 io.Int.Input("width", default=WIDTH, min=64, max=2048, step=8, advanced=True,
-                             tooltip=f"Width of the pictures, a multiple of 8. The built-in model was trained at {WIDTH}x{HEIGHT}."),
+                             tooltip="Width of the images in pixels, a multiple of 8. "
+                                     f"The built-in model was trained at {WIDTH}x{HEIGHT}."),
                 io.Int.Input("height", default=HEIGHT, min=64, max=2048, step=8, advanced=True,
-                             tooltip="Height of the pictures, a multiple of 8."),
+                             tooltip="Height of the images in pixels, a multiple of 8. "
+                                     f"The built-in model was trained at {WIDTH}x{HEIGHT}."),
                 io.Float.Input("period", default=DEFAULT_PERIOD, min=4, max=1000, step=1, advanced=True,
-                               tooltip="After how many frames the motion repeats: larger is slower. A clip of just as many frames is a "
-                                       "loop."),
+                               tooltip="Number of frames after which the motion repeats; larger is slower. "
+                                       "A clip of exactly this length is a seamless loop."),
             ],
             outputs=[
-                io.Image.Output("reference", display_name="reference", tooltip="The character in another pose than the clip's: for "
-                                                                               "Encode Reference."),
-                io.Image.Output("poses", display_name="poses", tooltip="Skeleton pictures, one a frame: for Encode Pose."),
+                io.Image.Output("reference", display_name="reference",
+                                tooltip="The reference image: the character in a pose that is not in the clip. "
+                                        "Connect to Encode Reference."),
+                io.Image.Output("poses", display_name="poses", tooltip="Skeleton images, one per frame. Connect to Encode Pose."),
                 PoseKeypointSocket.Output("keypoints", display_name="POSE_KEYPOINT",
-                                          tooltip="The same poses as OpenPose keypoints in pixels, for nodes that edit or draw them."),
-                io.Image.Output("truth", display_name="truth", tooltip="The character drawn in these poses: what the clip should look "
-                                                                       "like."),
-                io.Mask.Output("mask", display_name="MASK", tooltip="Where the character is in each true frame."),
+                                          tooltip="The same poses as keypoints in pixels, for nodes that edit or draw poses."),
+                io.Image.Output("truth", display_name="truth",
+                                tooltip="Ground truth: the character drawn in these poses, as the generated clip should look."),
+                io.Mask.Output("mask", display_name="MASK", tooltip="Mask of the character in each ground truth frame."),
                 PoseKeypointSocket.Output("reference_pose", display_name="reference_pose",
-                                          tooltip="The pose of the reference picture, one frame: for Retarget Pose."),
+                                          tooltip="The pose of the reference image, one frame. Connect to Retarget Pose."),
             ],
         )
 

@@ -33,11 +33,11 @@ LARGEST_STICK = 64.0
 
 def part_input(part: str, extra: str = "") -> io.Combo.Input:
     return io.Combo.Input(part, options=list(SWITCH), default="style", advanced=True,
-                          tooltip=f"Whether to draw the {part}. style: as the style has it.{extra}")
+                          tooltip=f"Whether to draw the {part}. style: as set by the style.{extra}")
 
 
 def picture_size(width: int, height: int, canvas: tuple[int, int]) -> tuple[int, int]:
-    """The sides that are 0 from the canvas: both as they are, one by its proportion. Raises PoseError for a size that is not drawn."""
+    """Fills in sides that are 0: both from the canvas, one by the canvas's aspect ratio. Raises PoseError for a size out of range."""
     if not width and not height:
         width, height = canvas
     elif not height:
@@ -53,33 +53,35 @@ class DrawPose(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteDrawPose", display_name="Draw Pose", category=POSE_CATEGORY,
-            description="Draws keypoints as skeleton pictures, pixel for pixel as the published models saw them in training. Everyone in a "
-                        "frame is drawn; a frame with nobody is black.",
+            description="Draws keypoints as skeleton images, pixel for pixel like the training images of the published models. "
+                        "All people in a frame are drawn; a frame without people is black.",
             search_aliases=["skeleton", "openpose", "dwpose", "render pose", "draw keypoints", "pose to image", "controlnet"],
             inputs=[
-                keypoints_input("pose", "Keypoints from Retarget Pose, Extract Pose, Load Pose or any node that gives POSE_KEYPOINT."),
+                keypoints_input("pose", "Keypoints from Retarget Pose, Extract Pose, Load Pose or any node that outputs POSE_KEYPOINT."),
                 io.Combo.Input("style", options=[*STYLES, *FACE_STYLES], default="Moore",
-                               tooltip="Moore: body, hands and face, RGB. MusePose: no face, limbs thicker the longer they are, red and "
-                                       "blue exchanged. OpenPose: body and hands, RGB, one person on top of the other, for ControlNets. "
-                                       "A model takes the style that it was trained on. AniPortrait, and Moore face with its mouth: the "
-                                       "face alone, for these models; the settings of parts and sticks have no effect."),
+                               tooltip="Use the style that the model was trained on. Moore: body, hands and face, RGB. "
+                                       "MusePose: body and hands, longer limbs are thicker, red and blue swapped. "
+                                       "OpenPose: body and hands, RGB, for ControlNets. "
+                                       "AniPortrait, Moore face, and Moore face, mouth: the face only, for these models; "
+                                       "the settings for body parts, stick_width and score_threshold have no effect."),
                 io.Int.Input("width", default=0, min=0, max=LARGEST_SIDE, step=8,
-                             tooltip="Width of the pictures in pixels. 0: the canvas's, or by its proportion if a height is given."),
+                             tooltip="Width of the images in pixels. 0: width of the canvas, or from the height by its aspect ratio."),
                 io.Int.Input("height", default=0, min=0, max=LARGEST_SIDE, step=8,
-                             tooltip="Height of the pictures in pixels. 0: the canvas's, or by its proportion if a width is given."),
-                fit_input("the poses' canvas"),
+                             tooltip="Height of the images in pixels. 0: height of the canvas, or from the width by its aspect ratio."),
+                fit_input("the canvas of the poses"),
                 part_input("body"),
                 part_input("hands"),
                 part_input("face"),
-                part_input("feet", " No style draws them of itself: six discs."),
+                part_input("feet", " No style draws them by default. On draws six dots."),
                 io.Float.Input("stick_width", default=0.0, min=0.0, max=LARGEST_STICK, step=0.5, advanced=True,
-                               tooltip="Radius of the joints in pixels; limbs, hands and face go along in proportion. 0: the style's own, "
-                                       "which is 4 at every size. At a width of 1024 pixels, 8 looks as 4 does at 512."),
+                               tooltip="Radius of the joints in pixels; limbs, hands and face scale with it. "
+                                       "0: the style's own, 4 at every image size. "
+                                       "At a width of 1024 pixels, 8 looks like 4 at 512."),
                 io.Float.Input("score_threshold", default=SCORE_THRESHOLD, min=0.0, max=1.0, step=0.01, advanced=True,
-                               tooltip="Points of a lower score are left out. 0 draws all that are there."),
+                               tooltip="Points with a lower score are not drawn. 0 draws all points."),
             ],
-            outputs=[io.Image.Output("images", display_name="images", tooltip="Skeletons on black, a frame each: for Encode Pose, or a "
-                                                                              "ControlNet.")],
+            outputs=[io.Image.Output("images", display_name="images",
+                                     tooltip="Skeleton images on black, one per frame. Connect to Encode Pose or a ControlNet.")],
         )
 
     @classmethod
@@ -104,8 +106,8 @@ class DrawPose(io.ComfyNode):
         try:
             images = torch.empty(len(clip), height, width, 3)
         except RuntimeError as error:
-            size = f"{len(clip)} pictures of {width}x{height} pixels take {len(clip) * width * height * 12 / 2**30:.0f} GiB"
-            raise PoseError(f"{size}, more than is to be had: choose a smaller width and height, or fewer frames") from error
+            size = f"{len(clip)} images of {width}x{height} pixels need {len(clip) * width * height * 12 / 2**30:.0f} GiB of memory"
+            raise PoseError(f"{size}, more than is available: choose a smaller width and height, or fewer frames") from error
         progress = host.FrameProgress(len(clip))
         for image, people in zip(images, clip.points, strict=True):
             placed = fit_points(people, (clip.width, clip.height), (width, height), fit)

@@ -1,4 +1,4 @@
-"""Edit Pose: joints dragged by hand over the picture, in the page; its edits are a widget's value and run without the page, too."""
+"""Edit Pose: joints dragged by hand over the image, in the page. The edits are a widget's value and also run without the page."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def spread(frames: int, most: int) -> list[int]:
 
 
 def page_picture(image: Tensor, clip: PoseClip) -> str:
-    """Keeps one frame's picture in the host's temp folder, in the canvas's shape; gives its name there, which tells its content."""
+    """Saves one frame in the host's temp folder, in the canvas's shape; returns its name there, a hash of its content."""
     scale = min(1, PAGE_SIDE / max(clip.width, clip.height))
     picture = to_picture(image).resize((max(1, round(clip.width * scale)), max(1, round(clip.height * scale))))
     folder = Path(folder_paths.get_temp_directory()) / TEMP_FOLDER
@@ -60,36 +60,38 @@ class EditPose(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteEditPose", display_name="Edit Pose", category=POSE_CATEGORY, is_output_node=True,
-            description="Poses edited by hand over the picture: drag joints, hide them or bring them back, mirror limbs, at key frames "
-                        "with blends between. Gives drawings and statues, which detectors miss, a skeleton by Fit figure.",
+            description="Edits poses by hand over the image: drag joints, hide or restore them, mirror limbs. "
+                        "Edits are key frames; frames in between are interpolated. "
+                        "Fit figure gives drawings and statues a skeleton that detectors cannot find.",
             search_aliases=["pose editor", "openpose editor", "edit keypoints", "move joints", "skeleton editor", "fix pose", "manual pose",
                             "key frames", "draw a pose"],
             inputs=[
-                keypoints_input("pose", "The poses to edit, of Extract Pose, Load Pose or any other node. Run once to see them here. "
-                                        "Without: a body is placed by hand.", optional=True),
+                keypoints_input("pose", "The poses to edit, from Extract Pose, Load Pose or another node. "
+                                        "Run the workflow once to see them here. If not connected, place a body by hand.", optional=True),
                 io.Image.Input("image", optional=True,
-                               tooltip="The picture or video under the skeleton. Load Image's shows at once, others after a run. Without "
-                                       "pose, it also gives the canvas."),
+                               tooltip="The image or video shown under the skeleton. From Load Image it shows at once, from other nodes "
+                                       "after a run. Without a pose it also sets the canvas size."),
                 io.Combo.Input("person", options=list(PERSON_CHOICES), default=PERSON_CHOICES[0],
-                               tooltip="Who is edited, and given out, where several people are in a frame."),
+                               tooltip="Which person to edit and output if a frame contains several. followed: the largest person at the "
+                                       "start, tracked through the whole clip. The other options choose frame by frame."),
                 io.Int.Input("frames", default=0, min=0, max=LAST_FRAME,
-                             tooltip="How many frames to give out. 0: as many as come in. More: the last one is held, so that a still can "
-                                     "be animated by key frames."),
+                             tooltip="Number of frames to output. 0: as many as the input has. "
+                                     "More: the last frame is repeated, so key frames can animate a single image."),
                 io.Int.Input("width", default=512, min=64, max=LARGEST_SIDE, step=8, advanced=True,
-                             tooltip="Width of the canvas in pixels where neither pose nor image is connected."),
+                             tooltip="Width of the canvas in pixels if neither pose nor image is connected."),
                 io.Int.Input("height", default=768, min=64, max=LARGEST_SIDE, step=8, advanced=True,
-                             tooltip="Height of the canvas in pixels where neither pose nor image is connected."),
+                             tooltip="Height of the canvas in pixels if neither pose nor image is connected."),
                 io.Int.Input("preview_frames", default=8, min=1, max=4096, advanced=True,
-                             tooltip="How many frames the preview shows, spread over the clip."),
+                             tooltip="Number of frames in the preview, spread evenly over the clip."),
                 io.String.Input("edits", default="", optional=True, extra_dict={"widgetType": WIDGET},
-                                tooltip="Drag joints with the mouse or a finger. Shift moves all that hangs on the joint. The edits are "
-                                        "saved with the workflow, as JSON; the help page has its form."),
+                                tooltip="Drag joints with the mouse or a finger. Shift also moves everything attached to the joint. "
+                                        "The edits are saved in the workflow as JSON; the help page describes the format."),
                 scores_input(),
             ],
             outputs=[
                 PoseKeypointSocket.Output("keypoints", display_name="POSE_KEYPOINT",
-                                          tooltip="One person with the edits made: for Retarget Pose, Draw Pose or Encode Pose."),
-                io.Image.Output("preview", display_name="preview", tooltip="The skeleton over the picture, for Preview Image."),
+                                          tooltip="One person with the edits applied. Connect to Retarget Pose, Draw Pose or Encode Pose."),
+                io.Image.Output("preview", display_name="preview", tooltip="The skeleton over the image. Connect to Preview Image."),
             ],
         )
 
@@ -113,8 +115,8 @@ class EditPose(io.ComfyNode):
         else:
             clip = empty_clip(width, height)
         if max(clip.width, clip.height) > LARGEST_SIDE:
-            raise PoseError(f"pose: its canvas of {clip.width}x{clip.height} pixels is too large to draw; sides of up to {LARGEST_SIDE} "
-                            "are wanted")
+            raise PoseError(f"pose: its canvas of {clip.width}x{clip.height} pixels is too large to draw; the maximum is {LARGEST_SIDE} "
+                            "pixels per side")
         edited = edit_pose(of_length(clip, frames), made)
         shown = spread(len(edited), preview_frames)
         progress = host.FrameProgress(len(shown) + (0 if images is None else min(len(clip), len(images), PAGE_PICTURES)))

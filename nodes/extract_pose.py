@@ -1,4 +1,4 @@
-"""Extract Pose: the keypoints of the people in a video. Load Pose Detector keeps its models open from run to run, on a GPU, too."""
+"""Extract Pose: the keypoints of the people in a video. Load Pose Detector keeps its models loaded between runs, also on a GPU."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..animate_core.model_files import DETECTOR, POSE_MODEL, where_to_get
 from ..animate_core.pose.detector import GET_FILES, PROVIDER_CHOICES, DWPose, uses_gpu
 from ..animate_core.pose.drawing import STYLES, draw_people
 from ..animate_core.pose.keypoints import BODY, SCORE_THRESHOLD, PoseClip, stack_people
@@ -25,7 +26,7 @@ from .sockets import BINARY, GRADED, POSE_CATEGORY, PoseDetectorSocket, PoseKeyp
 DWPOSE = "dwpose"
 EVERYONE = "everyone"
 MEDIAPIPE_TASK = "(comes with MediaPipe)"  # stands in saved graphs where scores is now
-NOT_CONNECTED = "(not connected)"  # the host checks what comes over a wire as None
+NOT_CONNECTED = "(not connected)"  # the host passes None for a connected input when it validates
 NO_FILE = "(no .onnx file found)"
 DETECTOR_FILE, POSE_FILE = "yolox_l.onnx", "dw-ll_ucoco_384.onnx"
 DIMMED = 0.35  # brightness of the picture under the skeleton
@@ -43,25 +44,24 @@ def model_inputs() -> list[io.Combo.Input]:
     """DWPose's two files."""
     return [
         model_input("detector", ["yolox_l", "yolox"],
-                    f"Finds the people: {DETECTOR_FILE} from {GET_FILES} (Hugging Face), in models/{host.MODEL_FOLDER} or "
-                    "models/detection. Any YOLOX of the same inputs and outputs serves."),
+                    f"The model that finds people: {DETECTOR_FILE} from {GET_FILES}, "
+                    f"in models/{host.MODEL_FOLDER} or models/detection. Any YOLOX with the same inputs and outputs works."),
         model_input("pose_model", ["dw-ll_ucoco_384", "dw-", "ucoco", "pose"],
-                    f"Finds their keypoints: {POSE_FILE} from {GET_FILES} (Hugging Face), in the same folder. Any whole-body model "
-                    "of the same inputs and outputs serves."),
+                    f"The model that finds their keypoints: {POSE_FILE} from {GET_FILES}, in the same folder. "
+                    "Any whole-body model with the same inputs and outputs works."),
     ]
 
 
 def device_input(tooltip: str, advanced: bool) -> io.Combo.Input:
     return io.Combo.Input("device", options=list(PROVIDER_CHOICES), default=PROVIDER_CHOICES[0], advanced=advanced,
-                          tooltip=f"What computes. auto: the best that your onnxruntime can use, said in the log. {tooltip}")
+                          tooltip=f"The device to run on. auto: the best one that your onnxruntime supports; the log says which. {tooltip}")
 
 
 def missing_files(detector: str | None, pose_model: str | None) -> str:
-    """Which of the chosen files are not there, and where to get them; empty if all are. What comes over a wire (None) is not known yet."""
+    """Which of the chosen files are missing, and where to get them; empty if none. A connected input (None) is not known yet."""
     return "; ".join(
-        f"{name}: there is no file {file!r}. Get {usual} from {GET_FILES} (Hugging Face), put it into models/{host.MODEL_FOLDER} or "
-        "models/detection and press R"
-        for name, file, usual in (("detector", detector, DETECTOR_FILE), ("pose_model", pose_model, POSE_FILE))
+        f"{name}: file {file!r} not found in models/{host.MODEL_FOLDER} or models/detection. {where_to_get(file, part)}"
+        for name, file, part in (("detector", detector, DETECTOR), ("pose_model", pose_model, POSE_MODEL))
         if file is not None and folder_paths.get_full_path(host.POSE_FOLDER, file) is None)
 
 
@@ -70,9 +70,9 @@ def pose_path(name: str) -> str:
 
 
 def open_dwpose(detector: str, pose_model: str, device: str) -> DWPose:
-    """Opens both models, with room on the GPU made before: onnxruntime takes memory at opening and fails where there is none.
+    """Loads both models after freeing GPU memory for them: onnxruntime allocates while loading and fails if there is none.
 
-    Raises FileNotFoundError, with what to get.
+    Raises FileNotFoundError, with what to download.
     """
     if wrong := missing_files(detector, pose_model):
         raise FileNotFoundError(wrong)
@@ -93,7 +93,7 @@ def at_least(clip: PoseClip, threshold: float) -> PoseClip:
 
 
 def preview(images: Tensor, clip: PoseClip) -> Tensor:
-    """The skeletons over the dimmed pictures: IMAGE."""
+    """The skeletons over the darkened frames: IMAGE."""
     radius = max(2, round(STYLES["OpenPose"].joint_radius * min(clip.width, clip.height) / 512))
     style = replace(STYLES["Moore"], feet=True, score_threshold=0).with_stick(radius)
     out = torch.empty(images.shape, dtype=torch.float32)
@@ -107,7 +107,7 @@ def preview(images: Tensor, clip: PoseClip) -> Tensor:
 def report(head: str, person: str, threshold: float, found: np.ndarray, guessed: np.ndarray, clip: PoseClip) -> str:
     """A summary, then a line for each frame.
 
-    found `[F]`: people detected; guessed `[F]`: the whole picture stood for a person. clip: with the points below the threshold.
+    found `[F]`: people detected; guessed `[F]`: the whole image was used as a person's box. clip: with the points below the threshold.
     """
     best = body_scores(clip).max(-1)
     seen = at_least(clip, threshold)
@@ -116,15 +116,15 @@ def report(head: str, person: str, threshold: float, found: np.ndarray, guessed:
     doubtful = ~nobody & (best < threshold)
     notes = {
         "nobody": (nobody, "nobody; Clean Pose fills such gaps"),
-        "whole picture": (guessed & ~nobody, "found nobody, the whole picture was taken for the person"),
-        "doubtful": (doubtful, f"doubtful, the 18 body points' mean score is below {threshold:g}"),
-        "several": (found > 1, "several people" + ("" if person == EVERYONE else f", of whom one was taken: {person}")),
+        "whole image": (guessed & ~nobody, "the detector found nobody; the whole image was used as the person's box"),
+        "doubtful": (doubtful, f"doubtful: the mean score of the 18 body points is below {threshold:g}"),
+        "several": (found > 1, "several people" + ("" if person == EVERYONE else f"; chosen: {person}")),
     }
-    lines = [f"{head}: {len(clip)} frames of {clip.width}x{clip.height}, {int((~nobody & ~doubtful).sum())} with a well-seen person"]
+    lines = [f"{head}: {len(clip)} frames of {clip.width}x{clip.height}, {int((~nobody & ~doubtful).sum())} with a clearly detected person"]
     for which, words in notes.values():
         if which.any():
             lines.append(f"{which.sum()} frame{'s' if which.sum() > 1 else ''}: {words} ({frame_ranges(np.flatnonzero(which))})")
-    lines += ["", "frame: people found, mean body score, body points seen"]
+    lines += ["", "frame: people found, mean body score, body points found"]
     for i in range(len(clip)):
         marks = [name for name, (which, _) in notes.items() if which[i] and name != "several"]
         lines.append(f"{i}: {found[i]}, {best[i]:.2f}, {points[i]} of 18" + (f" ({', '.join(marks)})" if marks else ""))
@@ -132,22 +132,23 @@ def report(head: str, person: str, threshold: float, found: np.ndarray, guessed:
 
 
 class LoadPoseDetector(io.ComfyNode):
-    """Holds the open models in its output, which the host's cache keeps for as long as the inputs and the files stay the same."""
+    """Its output holds the loaded models; the host's cache keeps them as long as the inputs and the files stay the same."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteLoadPoseDetector", display_name="Load Pose Detector", category=POSE_CATEGORY,
-            description="Opens DWPose's two files for Extract Pose and keeps them open between runs, on a GPU, too. They hold its memory "
-                        "meanwhile.",
+            description="Loads DWPose's two files for Extract Pose and keeps them loaded between runs, also on a GPU. "
+                        "They use its memory all that time.",
             search_aliases=["dwpose", "yolox", "onnx", "pose model", "pose estimation"],
             inputs=[
                 *model_inputs(),
-                device_input("The models stay on the GPU between runs with the memory that onnxruntime has taken for their work (2 GB are "
-                             "freed for them), and ComfyUI can't unload them for others: on a small GPU choose cpu, or leave this node "
-                             "out. Edit > Unload Models and Execution Cache lets them go.", advanced=False),
+                device_input("On a GPU the models stay loaded between runs, with the memory that onnxruntime has taken "
+                             "(ComfyUI frees 2 GB for them), and ComfyUI cannot unload them for other models. "
+                             "On a small GPU choose cpu, or leave this node out. "
+                             "Edit > Unload Models and Execution Cache frees them.", advanced=False),
             ],
-            outputs=[PoseDetectorSocket.Output("pose_detector", display_name="POSE_DETECTOR", tooltip="For Extract Pose.")],
+            outputs=[PoseDetectorSocket.Output("pose_detector", display_name="POSE_DETECTOR", tooltip="Connect to Extract Pose.")],
         )
 
     @classmethod
@@ -168,36 +169,37 @@ class ExtractPose(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteExtractPose", display_name="Extract Pose", category=POSE_CATEGORY,
-            description="Finds the people in each frame of a video, and their keypoints: body, hands, face and feet. A frame with nobody "
-                        "in it never stops the run; it is reported.",
+            description="Finds the people in each frame of a video and their keypoints: body, hands, face and feet. "
+                        "A frame without people does not stop the run; it is reported.",
             search_aliases=["dwpose", "openpose", "pose estimation", "pose detection", "keypoints", "skeleton", "yolox",
                             "preprocessor"],
             inputs=[
-                io.Image.Input("images", tooltip="The video's frames; or one picture, such as the reference."),
+                io.Image.Input("images", tooltip="The frames of the driving video, or a single image such as the reference image."),
                 # one choice is left; without the widget, the values in saved graphs would move to the next one
                 io.Combo.Input("backend", options=[DWPOSE], default=DWPOSE, advanced=True,
-                               tooltip="dwpose, with the two files below; it needs the package onnxruntime."),
+                               tooltip="dwpose: uses the two files below and needs the Python package onnxruntime."),
                 *model_inputs(),
                 io.Combo.Input("person", options=[*PERSON_CHOICES, EVERYONE], default=PERSON_CHOICES[0],
-                               tooltip="Whose pose is given out. followed: the largest person at the start, then the same one for the "
-                                       "whole clip. The others decide frame by frame; best score is what the published code does. "
-                                       "everyone: all, each in the same place of the list throughout."),
+                               tooltip="Which person to output. followed: the largest person at the start, tracked through the whole clip. "
+                                       "largest, most central and best score choose frame by frame; "
+                                       "best score is what the reference implementation does. "
+                                       "everyone: all people, each at the same position in the list in every frame."),
                 io.Float.Input("score_threshold", default=SCORE_THRESHOLD, min=0, max=1, step=0.05, advanced=True,
-                               tooltip="Points of a lower score are left out. A person of a lower mean body score is called doubtful in "
-                                       "the report; where the detector found nobody, that is taken for nobody."),
-                device_input("The files are opened for each run, and their memory is given back after it. Load Pose Detector "
-                             "keeps them open.",
-                             advanced=True),
+                               tooltip="Points with a lower score are left out. A person whose mean body score is lower is reported as "
+                                       "doubtful, or left out if the detector found nobody in that frame."),
+                device_input("The models are loaded for each run and their memory is freed afterwards. "
+                             "Load Pose Detector keeps them loaded.", advanced=True),
                 scores_input(),
                 PoseDetectorSocket.Input("pose_detector", optional=True,
-                                         tooltip="From Load Pose Detector, whose files stay open while only the images change. It takes "
-                                                 "the place of detector, pose_model and device."),
+                                         tooltip="From Load Pose Detector, which keeps the models loaded between runs. "
+                                                 "Replaces detector, pose_model and device."),
             ],
             outputs=[
                 PoseKeypointSocket.Output("pose", display_name="POSE_KEYPOINT",
-                                          tooltip="The keypoints in pixels, for Clean Pose, Retarget Pose, Draw Pose or Encode Pose."),
+                                          tooltip="Keypoints in pixels. Connect to Clean Pose, Retarget Pose, Draw Pose or Encode Pose."),
                 io.Image.Output("preview", display_name="preview", tooltip="The skeletons over the darkened frames."),
-                io.String.Output("report", display_name="report", tooltip="What was found: a summary, then each frame."),
+                io.String.Output("report", display_name="report",
+                                 tooltip="What was found: a summary, then one line per frame. Show it with Preview as Text."),
             ],
         )
 
@@ -206,11 +208,11 @@ class ExtractPose(io.ComfyNode):
                         scores: str | None = None, pose_detector: Any = NOT_CONNECTED) -> bool | str:
         # with the names here, the host leaves it to us to say what is wrong with their values
         if scores not in (None, BINARY, GRADED, MEDIAPIPE_TASK):
-            return f"scores: {scores!r} is unknown; there are: {BINARY}, {GRADED}"
+            return f"scores: {scores!r} is unknown; choose from: {BINARY}, {GRADED}"
         if pose_detector != NOT_CONNECTED:
-            return True  # what comes over a wire is not known yet; it names files of its own
+            return True  # a connected input is not known yet; it names files of its own
         if backend not in (None, DWPOSE):
-            gone = "MediaPipe is no longer offered" if backend == "mediapipe" else f"{backend!r} is unknown"
+            gone = "MediaPipe is no longer supported" if backend == "mediapipe" else f"{backend!r} is unknown"
             return f"backend: {gone}; choose {DWPOSE}, or use another node's POSE_KEYPOINT"
         return missing_files(detector, pose_model) or True
 
@@ -227,7 +229,7 @@ class ExtractPose(io.ComfyNode):
         else:
             model = expect(pose_detector, DWPose, "pose_detector", "Connect Load Pose Detector")
         results = list(find(model, images, score_threshold))
-        head = f"DWPose ({model.detector.name} by {model.detector.provider}, {model.pose.name} by {model.pose.provider})"
+        head = f"DWPose ({model.detector.name} on {model.detector.provider}, {model.pose.name} on {model.pose.provider})"
         guessed = np.array([guess for _, guess in results])
         found = np.where(guessed, 0, [len(people) for people, _ in results])
         clip = stack_people([people for people, _ in results], images.shape[2], images.shape[1])
@@ -238,7 +240,7 @@ class ExtractPose(io.ComfyNode):
 
 
 def find(model: DWPose, images: Tensor, threshold: float) -> Iterator[tuple[np.ndarray, bool]]:
-    """Each frame's people `[P, 134, 3]`, and whether the whole picture stood for one."""
+    """Each frame's people `[P, 134, 3]`, and whether the whole image was used as a person's box."""
     progress = host.FrameProgress(len(images))
     step = model.frames_at_once
     for start in range(0, len(images), step):

@@ -1,4 +1,4 @@
-"""Encode Guidance: Champ's pictures of a driving body to guidance. And what it shares with Encode Pose: pictures through guiders."""
+"""Encode Guidance: Champ's guidance images to pose features. Also what it shares with Encode Pose: running images through guiders."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Pictures = Callable[[], Iterator[Image.Image]]
 
 def encode_pictures(guiders: Mapping[str, PoseGuider], pictures: Mapping[str, Pictures], frames: int, width: int, height: int, fit: Fit,
                     preset: FamilyPreset | None, weights: Mapping[str, float] | None = None) -> Tensor:
-    """The features `[F, C, h, w]` of each guider's pictures, summed by weight; one guider after the other. Shows progress."""
+    """The features `[F, C, h, w]` of each guider's images, summed by weight, one guider at a time. Shows progress."""
     first = next(iter(guiders.values()))
     resample = Image.Resampling[preset.picture_resample if preset else "LANCZOS"]
     progress = host.FrameProgress(frames * len(pictures))
@@ -62,39 +62,41 @@ def encode_pictures(guiders: Mapping[str, PoseGuider], pictures: Mapping[str, Pi
 def semantic_mask(mask: Any, images: Tensor) -> Tensor:
     """MASK `[H, W]` or `[F or 1, H, W]` for a batch of semantic maps. Raises ValueError."""
     if not isinstance(mask, Tensor) or mask.ndim not in (2, 3):
-        raise ValueError("semantic_mask: a MASK batch [frames, height, width] is wanted")
+        raise ValueError("semantic_mask must be a MASK batch [frames, height, width]")
     mask = mask if mask.ndim == 3 else mask.unsqueeze(0)
     if mask.shape[1:] != images.shape[1:3]:
-        raise ValueError(f"semantic_mask: it is {mask.shape[2]}x{mask.shape[1]} and semantic_map {images.shape[2]}x{images.shape[1]} "
-                         "pixels; they must be of one size")
+        raise ValueError(f"semantic_mask is {mask.shape[2]}x{mask.shape[1]} pixels and semantic_map {images.shape[2]}x{images.shape[1]}; "
+                         "they must have the same size")
     if len(mask) not in (1, len(images)):
-        raise ValueError(f"semantic_mask: it has {len(mask)} frames and semantic_map {len(images)}; give one, or one for each")
+        raise ValueError(f"semantic_mask has {len(mask)} frames and semantic_map {len(images)}; connect one mask, or one per frame")
     return mask.expand(len(images), -1, -1)
 
 
 class EncodeGuidance(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        what = {"depth": "Depth of the body's surface, grey.", "normal": "Normals of the body's surface, as colours.",
-                "semantic_map": "Parts of the body, a colour each.", "dwpose": "DWPose skeletons in RGB colours with face and hands, such "
-                                                                               "as Draw Pose makes in Moore's style."}
+        what = {"depth": "Depth maps of the body's surface, in grey.", "normal": "Normal maps of the body's surface, in colour.",
+                "semantic_map": "Semantic maps: each part of the body in its own colour.",
+                "dwpose": "Skeleton images with face and hands in RGB colours, as Draw Pose draws them in style Moore."}
         return io.Schema(
             node_id="MarionetteEncodeGuidance", display_name="Encode Guidance", category=CATEGORY,
-            description="Turns up to four kinds of pictures of a driving body into guidance for Champ's motion UNet, frame by frame. Any "
-                        "may be missing; what is there has one picture for each frame.",
+            description="Turns up to four kinds of guidance images of a moving body into pose features for Champ's motion UNet. "
+                        "Connect any of them; each needs one image per frame.",
             search_aliases=["champ", "depth", "normal map", "semantic map", "smpl", "guidance encoder", "dwpose"],
             inputs=[
-                PoseGuiderSocket.Input("pose_guider", tooltip="Champ's guidance encoders, from Load Animate Anyone, or from Load Pose "
-                                                              "Guider, one for each kind of picture that is given."),
+                PoseGuiderSocket.Input("pose_guider",
+                                       tooltip="Champ's guidance encoders, from Load Animate Anyone, or from Load Pose Guider nodes in a "
+                                               "chain: one encoder for each connected kind of image."),
                 *size_inputs(),
                 fit_input("the guidance"),
-                *(io.Image.Input(kind, optional=True, tooltip=f"{what[kind]} A frame each, on black.") for kind in GUIDANCE_TYPES),
-                io.Mask.Input("semantic_mask", optional=True, tooltip="Where the body is: semantic_map becomes black where this is 0. One "
-                                                                      "mask, or one for each frame, of semantic_map's size."),
+                *(io.Image.Input(kind, optional=True, tooltip=f"{what[kind]} One per frame, on black.") for kind in GUIDANCE_TYPES),
+                io.Mask.Input("semantic_mask", optional=True,
+                              tooltip="Mask of the body: semantic_map becomes black where the mask is 0. "
+                                      "One mask, or one per frame, with the size of semantic_map."),
                 *(io.Float.Input(f"{kind}_weight", default=1.0, min=0.0, max=2.0, step=0.05, optional=True, advanced=True,
-                                 tooltip=f"How much {kind.replace('_', ' ')} counts. 1 is what was published.") for kind in GUIDANCE_TYPES),
+                                 tooltip=f"Strength of {kind}. 1 is the published value.") for kind in GUIDANCE_TYPES),
             ],
-            outputs=[PoseSocket.Output("pose", display_name="POSE", tooltip="For Multi-Frame Sampler or Animate Conditioning.")],
+            outputs=[PoseSocket.Output("pose", display_name="POSE", tooltip="Connect to Multi-Frame Sampler or Animate Conditioning.")],
         )
 
     @classmethod
@@ -105,18 +107,18 @@ class EncodeGuidance(io.ComfyNode):
         guiders = guider.parts()
         preset = FAMILIES["Champ"]
         if guider.family != preset.name:
-            raise ValueError(f"pose_guider: {guider.source} is no guidance encoder of Champ; use Encode Pose")
+            raise ValueError(f"pose_guider: {guider.source} is not a guidance encoder of Champ; use Encode Pose")
         images = {kind: check_images(given[kind], kind) for kind in GUIDANCE_TYPES if given.get(kind) is not None}
         if not images:
             raise ValueError(f"depth: connect at least one of {', '.join(GUIDANCE_TYPES)}")
         frames = {kind: len(batch) for kind, batch in images.items()}
         if len(set(frames.values())) > 1:
-            raise ValueError(f"{next(iter(frames))}: all guidance must have the same number of frames, and "
+            raise ValueError(f"{next(iter(frames))}: all guidance images must have the same number of frames, but "
                              f"{', '.join(f'{kind} has {count}' for kind, count in frames.items())}")
         lacking = [kind for kind in images if f"guidance_encoder_{kind}" not in guiders]
         if lacking:
-            raise ValueError(f"{lacking[0]}: its encoder is not loaded; connect guidance_encoder_{lacking[0]} through Load Pose Guider, or "
-                             "take the pictures off")
+            raise ValueError(f"{lacking[0]}: its encoder is not loaded; load guidance_encoder_{lacking[0]} with Load Pose Guider, or "
+                             f"disconnect {lacking[0]}")
         if semantic_mask is not None:
             images = cls.masked(images, semantic_mask)
         for kind, batch in images.items():
@@ -132,7 +134,7 @@ class EncodeGuidance(io.ComfyNode):
     @staticmethod
     def masked(images: dict[str, Tensor], mask: Any) -> dict[str, Tensor]:
         if "semantic_map" not in images:
-            raise ValueError("semantic_mask: it is for semantic_map, which is not connected")
+            raise ValueError("semantic_mask: connect semantic_map as well, or disconnect the mask")
         batch = images["semantic_map"]
         pairs = zip(batch, semantic_mask(mask, batch), strict=True)
         pixels = [mask_semantics(to_pixels(image), np.asarray((part.clamp(0, 1) * 255).round().cpu().byte())) for image, part in pairs]

@@ -91,7 +91,7 @@ def choose_dtypes(choice: str, state_dict: dict[str, Tensor]) -> tuple[torch.dty
             # the CPU computes in fp32; the weights may stay as they are and take half the memory, or a quarter
             dtype = stored
     elif not mm.supports_cast(device, dtype):
-        raise ValueError(f"weight_dtype: {device.type} has no {choice}; choose fp16")
+        raise ValueError(f"weight_dtype: {device.type} does not support {choice}; choose fp16")
     return dtype, mm.unet_manual_cast(dtype, device)
 
 
@@ -110,7 +110,7 @@ def build_patcher(network: Callable[..., nn.Module], state_dict: dict[str, Tenso
 
 
 def assign_weights(patcher: Any, network: nn.Module, state_dict: dict[str, Tensor], dtype: torch.dtype) -> None:
-    """Gives a network its weights: the file's own tensors, memory-mapped, wherever their dtype is wanted, so that no copy takes RAM.
+    """Gives a network its weights: the file's own tensors, memory-mapped, if their dtype fits, so that no copy takes RAM.
 
     A dynamic patcher casts when a layer runs; others need the dtype that was asked for. In 8 bits, only matrices and kernels are kept so.
     """
@@ -184,7 +184,7 @@ def vae_from(weights: dict[str, Tensor], source: str) -> Any:
     missing = [] if vae.first_stage_model is None else sorted(vae.first_stage_model.state_dict().keys() - weights.keys())
     if vae.first_stage_model is None or missing:
         lacking = f": {len(missing)} tensors are missing ({', '.join(missing[:3])})" if missing else ""
-        raise CheckpointError(f"{source} is no whole VAE that ComfyUI knows{lacking}")
+        raise CheckpointError(f"{source} is not a complete VAE that ComfyUI knows{lacking}")
     return vae
 
 

@@ -180,6 +180,9 @@ class AnimateModelConfig(comfy.supported_models_base.BASE):
             "linear_end": BETA_END,
             "zsnr": preset.zero_snr,
         }
+        if preset.latent_rgb:
+            *factors, bias = preset.latent_rgb
+            self.latent_format.latent_rgb_factors, self.latent_format.latent_rgb_factors_bias = list(map(list, factors)), list(bias)
         # for attention without flash or memory-efficient kernels; the host's unit is an SD 1.5 UNet, 320 channels at the latent's size
         self.memory_usage_factor = config.block_out_channels[0] / 320
 
@@ -199,9 +202,8 @@ class AnimateModel(comfy.model_base.BaseModel):
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
         source: ClipSource | None = kwargs.get(COND_KEY)
         if source is None:
-            raise ValueError(f"{kwargs.get('prompt_type', 'conditioning')}: this CONDITIONING has no reference and pose. An Animate "
-                             "Anyone MODEL "
-                             "is sampled with the positive and negative of Animate Conditioning")
+            raise ValueError(f"{kwargs.get('prompt_type', 'conditioning')}: this CONDITIONING contains no reference and pose. An "
+                             "Animate Anyone MODEL needs the positive and negative outputs of Animate Conditioning")
         noise = kwargs["noise"]
         if noise.shape[0] > source.pose.frames:
             raise ValueError(f"latent_image: {noise.shape[0]} frames, but the pose has {source.pose.frames}; use the LATENT "
@@ -250,7 +252,7 @@ class AnimateModel(comfy.model_base.BaseModel):
     def _apply_model(self, x: Tensor, t: Tensor, c_concat: Any = None, c_crossattn: Any = None, control: Any = None,
                      transformer_options: dict[str, Any] | None = None, **kwargs: Any) -> Tensor:
         if control is not None:
-            raise ValueError("positive: ControlNet does not work on an Animate Anyone MODEL, whose pose guider does its work; remove "
+            raise ValueError("positive: ControlNet does not work with an Animate Anyone MODEL, which is guided by its pose guider; remove "
                              "Apply ControlNet")
         options = transformer_options or {}
         clips: ClipBatch = kwargs[COND_KEY]
@@ -330,7 +332,7 @@ class AnimateModel(comfy.model_base.BaseModel):
     def tell_of_unserved(memo: RunMemo, options: dict[str, Any]) -> None:
         """Warns, once a run, of patches that have no effect."""
         if not memo.told and (names := unserved(options)):
-            log.warning("model: patches without effect on an Animate Anyone MODEL: %s", "; ".join(names))
+            log.warning("model: these patches have no effect on an Animate Anyone MODEL: %s", "; ".join(names))
         memo.told = True
 
 

@@ -59,8 +59,8 @@ def check_windows(options: dict[str, Any]) -> None:
     functions = [f for places in options.get("patches_replace", {}).values() for f in places.values()]
     wrong = sorted({ONE_WINDOW[owner(f)] for f in functions if owner(f) in ONE_WINDOW})
     if wrong:
-        raise ValueError(f"model: {', '.join(wrong)} works on one window only, and this clip has several; remove the node, or set the "
-                         "length of Windows to that of the clip")
+        raise ValueError(f"model: {', '.join(wrong)} works with a single window only, but this clip has several; remove the node, or "
+                         "set the length of Windows to the length of the clip")
 
 
 class HostPatches:

@@ -27,7 +27,7 @@ def sigmas_at(model_sampling: Any, timesteps: Tensor) -> Tensor:
     """The host's sigmas at integer timesteps, on the CPU. Raises ValueError where its table is another one."""
     table = model_sampling.sigmas.cpu()
     if len(table) <= int(timesteps.max()):
-        raise ValueError(f"model: its noise schedule has {len(table)} steps, not the 1000 of Animate Anyone; remove the node that replaced "
+        raise ValueError(f"model: its noise schedule has {len(table)} steps, but Animate Anyone needs 1000; remove the node that replaced "
                          "it (ModelSamplingDiscrete with lcm)")
     if table[-1] > 1000:  # zero terminal SNR
         table = torch.cat([table[:-1], torch.tensor([ZERO_SNR_SIGMA])])
@@ -41,7 +41,7 @@ def ddim_sigmas(model: Any, steps: int, denoise: float) -> Tensor:
 
 def check_schedule(model: Any) -> None:
     """Raises ValueError if a node has replaced the MODEL's noise schedule by another: the published solvers bring their own."""
-    # made anew: the one on the network may be the replacement itself, left there by another sampler's run
+    # rebuilt: the one on the network may be the replacement itself, left there by another sampler's run
     own = comfy.model_base.model_sampling(model.model.model_config, model.model.model_type)
     found = model.get_model_object("model_sampling")
     table, theirs = own.sigmas.cpu(), found.sigmas.cpu()

@@ -14,6 +14,7 @@ from ..animate_core.checkpoints import CheckpointError, CheckpointInfo, Kind, id
 from ..animate_core.clip_vision import WEIGHT_FILES, read_clip_vision
 from ..animate_core.families import FAMILIES, FAMILY_NAMES, family_preset
 from ..animate_core.guider_files import family_of_guiders, guider_part, prepare_guider
+from ..animate_core.model_files import CLIP, DENOISER, GUIDER, MOTION, REFERENCE_NET, family_in, what_to_get, where_to_get
 from ..animate_core.unet import UNet
 from . import host
 from .host_model import load_motion_unet
@@ -23,7 +24,7 @@ CATEGORY = "Marionette/loaders"
 IN_DENOISER = "none (in the denoiser file)"
 ALL_FOLDERS = "(all)"
 AUTO = "auto"
-# where people get the published files; nothing is downloaded by the pack
+NO_FILE = "(no file found)"
 GET_FILES = "huggingface.co/patrolli/AnimateAnyone (Moore), TMElyralab/MusePose, fudan-generative-ai/champ or ZJYang/AniPortrait"
 
 
@@ -35,25 +36,33 @@ def model_path(name: str) -> str:
     return folder_paths.get_full_path_or_raise(host.MODEL_FOLDER, name)
 
 
+def missing_file(widget: str, name: str | None, part: str, category: str = host.MODEL_FOLDER) -> str:
+    """What to say of a chosen file that is not there, and where to get it; empty if it is, or comes over a wire (None)."""
+    if name is None or folder_paths.get_full_path(category, name) is not None:
+        return ""
+    return f"{widget}: file {name!r} not found in models/{category}. {where_to_get(name, part)}"
+
+
 def file_input(name: str, hint: str, tooltip: str) -> io.Combo.Input:
     """A model file; the first whose name holds the hint is the default."""
     files = model_files()
-    return io.Combo.Input(name, options=files, default=next((f for f in files if hint in f.lower()), None), tooltip=tooltip)
+    return io.Combo.Input(name, options=files or [NO_FILE], default=next((f for f in files if hint in f.lower()), None), tooltip=tooltip)
 
 
 def weight_dtype_input() -> io.Combo.Input:
     return io.Combo.Input(
         "weight_dtype", options=list(host.WEIGHT_DTYPES), default=AUTO, advanced=True,
-        tooltip="How the weights are kept. auto: as ComfyUI would for this GPU. fp32 takes twice the memory of fp16, fp8 half of it, at "
-                "some loss; computing stays as it is. Choose bf16 or fp32 if frames come out black.")
+        tooltip="Data type of the stored weights. auto: ComfyUI's choice for this GPU. "
+                "fp32 needs twice the memory of fp16; fp8 needs half, with a small loss of quality. fp8 weights still compute in 16 bits. "
+                "Choose bf16 or fp32 if frames come out black.")
 
 
 def family_input() -> io.Combo.Input:
     return io.Combo.Input(
         "family", options=[AUTO, *FAMILY_NAMES], default=AUTO, advanced=True,
-        tooltip="Whose weights these are: sets the noise schedule, the default windows and how the reference is read. auto: MusePose by "
-                "its 128 positions, Champ, AniPortrait and Moore's face reenactment by their guiders where those are loaded with it, else "
-                "Moore.")
+        tooltip="The model family of these weights. It sets the noise schedule, the default windows and how the reference is read. "
+                "auto: MusePose is recognised by its 128 frame positions; "
+                "Champ, AniPortrait and Moore face by their pose guiders, if loaded together; everything else is Moore.")
 
 
 def load_reference_net(path: str, weight_dtype: str, num_heads: int = 8, norm_num_groups: int = 32, family: str = AUTO) -> ReferenceNet:
@@ -69,8 +78,8 @@ def load_pose_guider(path: str, weight_dtype: str, family: str = "", others: tup
     config, state_dict, info = prepare_guider(host.load_state_dict(path), path)
     part = guider_part(name, info)
     if not part:
-        raise CheckpointError(f"{name} is {info.description}, and its name does not tell which: the four files have the same tensors. Name "
-                              f"it as published, such as {', '.join(f'{p}.pth' for p in FAMILIES['Champ'].guiders)}.")
+        raise CheckpointError(f"{name} is {info.description}, but its name does not say which one: the four files have the same tensors. "
+                              f"Give it its published name: {', '.join(f'{p}.pth' for p in FAMILIES['Champ'].guiders)}.")
     check_together(name, part, info, others)
     parts = [part, *(guider.part for guider in others)]
     family = family or family_of_guiders(parts, [info]) or ""
@@ -84,10 +93,11 @@ def check_together(name: str, part: str, info: CheckpointInfo, others: tuple[Pos
     for other in others:
         sets = [preset.guiders for preset in FAMILIES.values() if len(preset.guiders) > 1]
         if other.part == part:
-            raise CheckpointError(f"{name} and {other.source} are both the {part.replace('_', ' ')} of a model; choose another file.")
+            raise CheckpointError(f"{name} and {other.source} are both a {part.replace('_', ' ')}; choose a different file for one of "
+                                  "them.")
         if not any({part, other.part} <= set(guiders) for guiders in sets):
-            raise CheckpointError(f"{name} is {info.description}, which does not go with {other.source}: only the guidance encoders of "
-                                  "Champ, and pose_guider1 and pose_guider2 of Moore's face reenactment, work together.")
+            raise CheckpointError(f"{name} is {info.description} and cannot be combined with {other.source}. Only Champ's guidance "
+                                  "encoders, and pose_guider1 and pose_guider2 of Moore's face reenactment, work together.")
 
 
 def clip_vision_choices() -> list[str]:
@@ -107,7 +117,7 @@ def clip_vision_path(choice: str) -> str:
         path = os.path.join(base, choice)
         if host.stays_inside(choice) and os.path.isdir(path):
             return path
-    raise FileNotFoundError(f"clip_vision: there is no folder {choice} in {', '.join(folder_paths.get_folder_paths('clip_vision'))}")
+    raise FileNotFoundError(f"folder {choice!r} not found in {', '.join(folder_paths.get_folder_paths('clip_vision'))}")
 
 
 def clip_vision_stamp(path: str) -> tuple:
@@ -128,18 +138,22 @@ class LoadReferenceNet(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteLoadReferenceNet", display_name="Load ReferenceNet", category=CATEGORY,
-            description="Loads the network that reads the character's looks from the reference picture (reference_unet.pth).",
+            description="Loads the network that reads the character's appearance from the reference image (reference_unet.pth).",
             search_aliases=["reference unet", "reference_unet", "animate anyone", "appearance"],
             inputs=[
                 file_input("file", "reference",
-                           tooltip=f"reference_unet.pth or .safetensors in models/{host.MODEL_FOLDER}. Get it from {GET_FILES}."),
+                           tooltip=f"reference_unet.pth or .safetensors in models/{host.MODEL_FOLDER}. Download it from {GET_FILES}."),
                 weight_dtype_input(),
                 io.Combo.Input("family", options=[AUTO, *FAMILY_NAMES], default=AUTO, optional=True, advanced=True,
-                               tooltip="Whose weights these are. It matters for Moore's face reenactment alone (Moore face), whose "
-                                       "ReferenceNet has an output head and serves both halves of the guidance."),
+                               tooltip="The model family of these weights. Set it only for Moore's face reenactment (Moore face): "
+                                       "its ReferenceNet has an output head and also runs for the unconditional pass."),
             ],
-            outputs=[ReferenceNetSocket.Output("reference_net", display_name="REFERENCE_NET", tooltip="For Encode Reference.")],
+            outputs=[ReferenceNetSocket.Output("reference_net", display_name="REFERENCE_NET", tooltip="Connect to Encode Reference.")],
         )
+
+    @classmethod
+    def validate_inputs(cls, file: str | None = None) -> bool | str:
+        return missing_file("file", file, REFERENCE_NET) or True
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **kwargs: Any) -> Any:
@@ -155,22 +169,27 @@ class LoadMotionUNet(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteLoadMotionUNet", display_name="Load Motion UNet", category=CATEGORY,
-            description="Loads the denoising UNet with its motion modules as an ordinary MODEL: LoRA, torch.compile and every sampler "
-                        "take it. "
-                        "A Stable Diffusion 1.5 base is not needed.",
+            description="Loads the denoising UNet with its motion modules as a normal MODEL. "
+                        "LoRA loaders, torch.compile and every ComfyUI sampler work with it. "
+                        "No Stable Diffusion 1.5 checkpoint is needed.",
             search_aliases=["denoising unet", "denoising_unet", "motion module", "animatediff", "animate anyone", "musepose"],
             inputs=[
                 file_input("denoiser", "denois",
-                           tooltip=f"denoising_unet.pth or .safetensors in models/{host.MODEL_FOLDER}. Get it from {GET_FILES}."),
+                           tooltip=f"denoising_unet.pth or .safetensors in models/{host.MODEL_FOLDER}. Download it from {GET_FILES}."),
                 io.Combo.Input("motion", options=[IN_DENOISER, *model_files()], default=IN_DENOISER,
                                tooltip="motion_module.pth of the same model, or an AnimateDiff motion module for SD 1.5. "
-                                       "Leave it at none for a file that holds both."),
+                                       "Keep none if the denoiser file contains both."),
                 family_input(),
                 weight_dtype_input(),
             ],
             outputs=[io.Model.Output("model", display_name="MODEL",
-                                     tooltip="For Multi-Frame Sampler, or Animate Conditioning and any sampler of ComfyUI.")],
+                                     tooltip="Connect to Multi-Frame Sampler, or to Animate Conditioning for any ComfyUI sampler.")],
         )
+
+    @classmethod
+    def validate_inputs(cls, denoiser: str | None = None, motion: str | None = None) -> bool | str:
+        wrong = [missing_file("denoiser", denoiser, DENOISER), "" if motion == IN_DENOISER else missing_file("motion", motion, MOTION)]
+        return "; ".join(filter(None, wrong)) or True
 
     @classmethod
     def fingerprint_inputs(cls, denoiser: str, motion: str = IN_DENOISER, **kwargs: Any) -> Any:
@@ -187,19 +206,27 @@ class LoadPoseGuider(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteLoadPoseGuider", display_name="Load Pose Guider", category=CATEGORY,
-            description="Loads the network that turns skeleton pictures into guidance for the motion UNet (pose_guider.pth), of every "
-                        "kind: Moore, MusePose, novita, AniPortrait, one of Champ's four guidance encoders or of face reenactment's two.",
+            description="Loads the network that turns skeleton images into pose features for the motion UNet (pose_guider.pth). "
+                        "It reads Moore, MusePose, novita and AniPortrait guiders, "
+                        "Champ's four guidance encoders and the two guiders of face reenactment.",
             search_aliases=["pose_guider", "pose encoder", "animate anyone", "guidance encoder", "champ", "aniportrait", "reenactment"],
             inputs=[
-                file_input("file", "pose", tooltip=f"pose_guider.pth or .safetensors in models/{host.MODEL_FOLDER}; its kind and widths "
-                           "are read from the file, and which of several guiders it is (guidance_encoder_depth, pose_guider1 ...) from its "
-                           f"name. Get it from {GET_FILES}."),
+                file_input("file", "pose",
+                           tooltip=f"pose_guider.pth or .safetensors in models/{host.MODEL_FOLDER}. "
+                                   "Its type and size are read from the file. "
+                                   "For models with several guiders, the file name tells which one it is "
+                                   f"(guidance_encoder_depth, pose_guider1 ...). Download it from {GET_FILES}."),
                 PoseGuiderSocket.Input("pose_guider", optional=True,
-                                       tooltip="The other guiders of the same model, from another Load Pose Guider: Champ has four, face "
-                                               "reenactment two."),
+                                       tooltip="The other guiders of the same model, from another Load Pose Guider. "
+                                               "Champ has four guiders, face reenactment two."),
             ],
-            outputs=[PoseGuiderSocket.Output("pose_guider", display_name="POSE_GUIDER", tooltip="For Encode Pose, or Encode Guidance.")],
+            outputs=[PoseGuiderSocket.Output("pose_guider", display_name="POSE_GUIDER",
+                                             tooltip="Connect to Encode Pose or Encode Guidance.")],
         )
+
+    @classmethod
+    def validate_inputs(cls, file: str | None = None) -> bool | str:
+        return missing_file("file", file, GUIDER) or True
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **kwargs: Any) -> Any:
@@ -218,16 +245,24 @@ class LoadClipVision(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteLoadClipVision", display_name="Load CLIP Vision (any size)", category=CATEGORY,
-            description="Loads a CLIP image encoder in Hugging Face's format as an ordinary CLIP_VISION, of any size, from a file or a "
-                        "folder with "
-                        "config.json. For the published image_encoder, ComfyUI's own Load CLIP Vision serves as well.",
+            description="Loads a CLIP image encoder of any size in Hugging Face format, from a file or a folder with config.json, "
+                        "as a normal CLIP_VISION. For the published image_encoder, ComfyUI's own Load CLIP Vision also works.",
             search_aliases=["image encoder", "image_encoder", "clip vision", "sd-image-variations"],
-            inputs=[io.Combo.Input("file", options=clip_vision_choices(),
-                                   tooltip="A file or Hugging Face folder in models/clip_vision: image_encoder of "
-                                           "sd-image-variations-diffusers "
-                                           "(ViT-L/14 with projection) for the published models.")],
-            outputs=[io.ClipVision.Output("clip_vision", display_name="CLIP_VISION", tooltip="For Encode Reference.")],
+            inputs=[io.Combo.Input("file", options=clip_vision_choices() or [NO_FILE],
+                                   tooltip="A file or Hugging Face folder in models/clip_vision. For the published models: "
+                                           "image_encoder of sd-image-variations-diffusers (ViT-L/14 with projection).")],
+            outputs=[io.ClipVision.Output("clip_vision", display_name="CLIP_VISION", tooltip="Connect to Encode Reference.")],
         )
+
+    @classmethod
+    def validate_inputs(cls, file: str | None = None) -> bool | str:
+        if file is None or not file.endswith("/"):
+            return missing_file("file", file, CLIP, "clip_vision") or True
+        try:
+            clip_vision_path(file)
+        except FileNotFoundError as error:
+            return f"file: {error}. {where_to_get(file, CLIP)}"
+        return True
 
     @classmethod
     def fingerprint_inputs(cls, file: str) -> Any:
@@ -239,16 +274,20 @@ class LoadClipVision(io.ComfyNode):
 
 
 WANTED = {
-    "denoising UNet": (Kind.DENOISER, Kind.MERGED),
-    "motion module": (Kind.MOTION_MODULE, Kind.MOTION_MODULE_DIFFUSERS),
-    "ReferenceNet": (Kind.REFERENCE_NET,),
-    "pose guider": (Kind.POSE_GUIDER,),
-    "CLIP image encoder": (Kind.CLIP_VISION,),
+    DENOISER: (Kind.DENOISER, Kind.MERGED),
+    MOTION: (Kind.MOTION_MODULE, Kind.MOTION_MODULE_DIFFUSERS),
+    REFERENCE_NET: (Kind.REFERENCE_NET,),
+    GUIDER: (Kind.POSE_GUIDER,),
+    CLIP: (Kind.CLIP_VISION,),
 }
 
 
 def files_in(folder: str) -> list[str]:
     return [f for f in model_files() if folder == ALL_FOLDERS or f.replace(os.sep, "/").startswith(folder + "/")]
+
+
+def folder_text(folder: str) -> str:
+    return f"models/{host.MODEL_FOLDER}" + ("" if folder == ALL_FOLDERS else f"/{folder}")
 
 
 @dataclass(frozen=True)
@@ -287,41 +326,41 @@ def find_parts(folder: str) -> FoundFiles:
             found[part].append(name)
         if not parts:
             others.append(f"{name} is {info.description}")
-    where = f"models/{host.MODEL_FOLDER}" + ("" if folder == ALL_FOLDERS else f"/{folder}")
-    guiders, family = find_guiders(found["pose guider"], infos)
+    where = folder_text(folder)
+    guiders, family = find_guiders(found[GUIDER], infos)
     if guiders:
-        found["pose guider"] = found["pose guider"][:1]
-    if family and family_preset(family).reference_head and not found["ReferenceNet"]:
+        found[GUIDER] = found[GUIDER][:1]
+    if family and family_preset(family).reference_head and not found[REFERENCE_NET]:
         # a ReferenceNet with an output head, beside a denoiser that has its motion modules
-        heads = [name for name in found["denoising UNet"] if infos[name].kind is Kind.DENOISER]
-        if len(heads) == 1 and len(found["denoising UNet"]) == 2:
-            found["ReferenceNet"] = heads
-            found["denoising UNet"].remove(heads[0])
+        heads = [name for name in found[DENOISER] if infos[name].kind is Kind.DENOISER]
+        if len(heads) == 1 and len(found[DENOISER]) == 2:
+            found[REFERENCE_NET] = heads
+            found[DENOISER].remove(heads[0])
     for part, names in found.items():
         if len(names) > 1:
-            raise CheckpointError(f"folder: {where} holds several files that can be the {part}: {', '.join(names)}. "
-                                  "Keep one model in a folder, or use the single loaders")
+            raise CheckpointError(f"folder: {where} contains several files that can be the {part}: {', '.join(names)}. "
+                                  "Keep one model per folder, or use the separate loaders")
     paths = {part: model_path(names[0]) for part, names in found.items() if names}
     merged = False
-    if "denoising UNet" in paths:
-        denoiser = host.load_state_dict(paths["denoising UNet"])
+    if DENOISER in paths:
+        denoiser = host.load_state_dict(paths[DENOISER])
         merged = identify(denoiser).kind is Kind.MERGED
-        if "CLIP image encoder" not in paths:
+        if CLIP not in paths:
             width = unet_config(denoiser, reference_net=False).cross_attention_dim
             choices = clip_vision_choices()
             # a Hugging Face folder stands for the file in it
             choices = [c for c in choices if c.endswith("/") or c.replace(os.sep, "/").rpartition("/")[0] + "/" not in choices]
             fitting = [choice for choice in choices if clip_vision_width(choice) == width]
             if len(fitting) > 1:
-                raise CheckpointError(f"folder: {where} holds no CLIP image encoder, and several in models/clip_vision would fit: "
-                                      f"{', '.join(fitting[:5])}. Put the model's own into the folder, or use the single loaders")
+                raise CheckpointError(f"folder: {where} contains no CLIP image encoder, and several in models/clip_vision fit: "
+                                      f"{', '.join(fitting[:5])}. Put the model's own encoder into the folder, or use the separate loaders")
             if fitting:
-                paths["CLIP image encoder"] = clip_vision_path(fitting[0])
-    missing = [part for part in WANTED if part not in paths and not (part == "motion module" and merged)]
+                paths[CLIP] = clip_vision_path(fitting[0])
+    missing = [part for part in WANTED if part not in paths and not (part == MOTION and merged)]
     if missing:
-        seen = f" Found besides: {'; '.join(others)}." if others else ""
-        raise CheckpointError(f"folder: {where} lacks: {', '.join(missing)}.{seen} Get the files from {GET_FILES}, and the image encoder "
-                              "from lambdalabs/sd-image-variations-diffusers")
+        seen = f" Other files found: {'; '.join(others)}." if others else ""
+        raise CheckpointError(f"folder: missing in {where}: {', '.join(missing)}.{seen} "
+                              f"{what_to_get(family or family_in(folder) or 'Moore', missing)}")
     return FoundFiles(paths, {part: model_path(name) for part, name in guiders.items()}, family)
 
 
@@ -331,25 +370,29 @@ class LoadAnimateAnyone(io.ComfyNode):
         folders = sorted({os.path.dirname(f).replace(os.sep, "/") for f in model_files()} - {""})
         return io.Schema(
             node_id="MarionetteLoadAnimateAnyone", display_name="Load Animate Anyone", category=CATEGORY,
-            description="Loads a whole model at once: finds denoising UNet, motion module, ReferenceNet, pose guider and image encoder "
-                        "by what "
-                        "the files are, whatever they are called.",
+            description="Loads a whole model at once. It finds the denoising UNet, motion module, ReferenceNet, pose guider and image "
+                        "encoder by the content of the files. File names do not matter, except for Champ's guidance encoders.",
             search_aliases=["animate anyone", "moore", "musepose", "champ", "aniportrait", "reenactment", "load all"],
             inputs=[
                 io.Combo.Input("folder", options=[ALL_FOLDERS, *folders], default=ALL_FOLDERS,
-                               tooltip=f"A folder in models/{host.MODEL_FOLDER} with the files of one model. The image encoder may also "
-                                       "be the only "
-                                       "one in models/clip_vision."),
+                               tooltip=f"A folder in models/{host.MODEL_FOLDER} with the files of one model. "
+                                       "The image encoder may instead be in models/clip_vision, if only one there fits."),
                 family_input(),
                 weight_dtype_input(),
             ],
             outputs=[
-                io.Model.Output("model", display_name="MODEL", tooltip="For Multi-Frame Sampler or Animate Conditioning."),
-                ReferenceNetSocket.Output("reference_net", display_name="REFERENCE_NET", tooltip="For Encode Reference."),
-                PoseGuiderSocket.Output("pose_guider", display_name="POSE_GUIDER", tooltip="For Encode Pose."),
-                io.ClipVision.Output("clip_vision", display_name="CLIP_VISION", tooltip="For Encode Reference."),
+                io.Model.Output("model", display_name="MODEL", tooltip="Connect to Multi-Frame Sampler or Animate Conditioning."),
+                ReferenceNetSocket.Output("reference_net", display_name="REFERENCE_NET", tooltip="Connect to Encode Reference."),
+                PoseGuiderSocket.Output("pose_guider", display_name="POSE_GUIDER", tooltip="Connect to Encode Pose or Encode Guidance."),
+                io.ClipVision.Output("clip_vision", display_name="CLIP_VISION", tooltip="Connect to Encode Reference."),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, folder: str | None = None) -> bool | str:
+        if folder is None or files_in(folder):
+            return True
+        return f"folder: no model files are in {folder_text(folder)}. {what_to_get(family_in(folder) or 'Moore')}"
 
     @classmethod
     def fingerprint_inputs(cls, folder: str, **kwargs: Any) -> Any:
@@ -361,8 +404,8 @@ class LoadAnimateAnyone(io.ComfyNode):
         files = find_parts(folder)
         paths = files.paths
         if files.family and family not in (AUTO, files.family):
-            raise CheckpointError(f"family: the pose guider in this folder is {files.family}'s, not {family}'s; choose auto")
-        model = load_motion_unet(paths["denoising UNet"], paths.get("motion module"), files.family or family, weight_dtype)
+            raise CheckpointError(f"family: the pose guider in this folder belongs to {files.family}, not to {family}; choose auto")
+        model = load_motion_unet(paths[DENOISER], paths.get(MOTION), files.family or family, weight_dtype)
         told = model.model.preset.name
         guiders: tuple[PoseGuider, ...] = ()
         for path in files.guiders.values():
@@ -370,7 +413,7 @@ class LoadAnimateAnyone(io.ComfyNode):
             guiders = tuple(replace(guider, others=()) for guider in guiders)
         return io.NodeOutput(
             model,
-            load_reference_net(paths["ReferenceNet"], weight_dtype, family=told),
+            load_reference_net(paths[REFERENCE_NET], weight_dtype, family=told),
             replace(guiders[0], others=guiders[1:]),
-            host.clip_vision_from(*read_clip_vision(paths["CLIP image encoder"])),
+            host.clip_vision_from(*read_clip_vision(paths[CLIP])),
         )

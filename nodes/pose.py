@@ -1,4 +1,4 @@
-"""Encode Pose: skeletons to guidance, once for a clip. Pose Moves: skeletons in motion for those who have none."""
+"""Encode Pose: skeletons to pose features, once per clip. Pose Moves: ready-made motions as keypoints."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ log = logging.getLogger(__name__)
 
 BATCH, STORED = "batch (published)", "stored"
 FEATURES, PICTURES = "features", "pictures"
-FEATURES_KEPT = 512 << 20  # bytes up to which features are kept, which saves making them again in every step
+FEATURES_KEPT = 512 << 20  # bytes up to which features are kept, which saves computing them again in every step
 
 
 def known_preset(family: str, model: Any, guider: PoseGuider) -> FamilyPreset | None:
-    """Whose skeletons are wanted: as chosen, else the MODEL's, else what the pose guider was loaded with; None where nothing tells."""
+    """The family whose skeletons are needed: as chosen, else the MODEL's, else the pose guider's; None if none of them is known."""
     if family != AUTO:
         return family_preset(family)
     if model is not None:
@@ -61,37 +61,37 @@ def known_preset(family: str, model: Any, guider: PoseGuider) -> FamilyPreset | 
 
 
 def look_at(images: Tensor, preset: FamilyPreset | None) -> Look | None:
-    """What the pictures look to be, for the sampler to compare with its MODEL; None where that was done here. Warns."""
+    """The look of the images, for the sampler to compare with its MODEL; None if compared here, with a warning."""
     look = look_of(to_pixels(images[telling_frames(len(images))]))
     if preset is None:
         return look
     for complaint in complaints(look, preset):
-        log.warning("images: %s; the result may be poor. POSE_KEYPOINT instead of images is drawn as the model wants it", complaint)
+        log.warning("images: %s; the result may be poor. Keypoints (pose_keypoint) are always drawn in the model's style", complaint)
     return None
 
 
 def check_guider(guider: PoseGuider, preset: FamilyPreset | None) -> None:
-    """Raises ValueError for a guider of another kind than the family's, or a set that lacks one."""
+    """Raises ValueError for a guider that is not of the family's kind, or an incomplete set."""
     if guider.family == "Champ":
         raise ValueError(f"pose_guider: {guider.source} is a guidance encoder of Champ; use Encode Guidance")
     special = guider.family and family_preset(guider.family).content != "skeleton"
     name = preset.name if preset else guider.family
     if (special or (preset and preset.content != "skeleton")) and guider.family != name:
-        what = f"is {guider.family}'s" if guider.family else "is a body model's"
+        what = f"belongs to {guider.family}" if guider.family else "belongs to a body model"
         wanted = " and ".join(family_preset(name).guiders)
-        raise ValueError(f"pose_guider: {guider.source} {what}, and the family is {name}, which needs {wanted}; load the guiders that "
-                         "belong to the MODEL")
+        raise ValueError(f"pose_guider: {guider.source} {what}, but the family is {name}, which needs {wanted}; load the guiders of the "
+                         "same model as the MODEL")
 
 
 def told_of(lacking: list[int], frames: int, name: str) -> None:
     """Warns of frames without a face."""
     if lacking:
-        log.warning("%s: no face is found in %d of %d frames (the first is %d); they are guided by black", name, len(lacking), frames,
+        log.warning("%s: no face found in %d of %d frames (the first is %d); a black image is used for them", name, len(lacking), frames,
                     lacking[0])
 
 
 def check_face_pictures(images: Tensor, name: str) -> None:
-    """Warns of pictures that do not look like a face's points or lines on black."""
+    """Warns of images that do not look like face points or lines on black."""
     look = look_of(to_pixels(images[telling_frames(len(images))]))
     for complaint in face_complaints(look):
         log.warning("%s: %s; the result may be poor", name, complaint)
@@ -106,11 +106,11 @@ def face_sources(images: Any, mouth_images: Any, pose_keypoint: Any, width: int,
         told_of(faces_of_pose(clip).lacking, len(clip), "pose_keypoint")
         return {name: partial(face_pictures, clip, part, width, height, fit) for part, name in enumerate(names)}, len(clip)
     if mouth_images is None:
-        raise ValueError("mouth_images: face reenactment is guided by two pictures a frame, of the face's points and of the mouth's; "
-                         "connect both, or give pose_keypoint")
+        raise ValueError("mouth_images: face reenactment needs two images per frame, one of the face points and one of the mouth points; "
+                         "connect both images and mouth_images, or pose_keypoint")
     both = [check_images(images, "images"), check_images(mouth_images, "mouth_images")]
     if len(both[0]) != len(both[1]):
-        raise ValueError(f"mouth_images: {len(both[1])} frames, and images has {len(both[0])}; give one for each")
+        raise ValueError(f"mouth_images has {len(both[1])} frames and images {len(both[0])}; connect one mouth image per image")
     for name, batch in zip(("images", "mouth_images"), both, strict=True):
         check_face_pictures(batch, name)
     return {name: partial(map, to_picture, batch) for name, batch in zip(names, both, strict=True)}, len(both[0])
@@ -127,7 +127,7 @@ def mesh_source(images: Any, pose_keypoint: Any, face_landmarks: Any, width: int
         clip, name = read_face_landmarks(face_landmarks, "face_landmarks"), "face_landmarks"
     else:
         clip, name = faces_of_pose(read_pose(pose_keypoint, "pose_keypoint")), "pose_keypoint"
-        log.info("pose_keypoint: drawn from the 68 points of a face; the model was trained on MediaPipe's mesh (face_landmarks)")
+        log.info("pose_keypoint: drawn from the 68 face points; the model was trained on MediaPipe's face mesh (face_landmarks)")
     told_of(clip.lacking, len(clip), name)
     return mesh_pictures(clip, width, height, fit), len(clip)
 
@@ -163,40 +163,42 @@ class EncodePose(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteEncodePose", display_name="Encode Pose", category=CATEGORY,
-            description="Turns a clip of skeletons into guidance for the motion UNet, frame by frame. One pose gives one frame. Give "
-                        "keypoints, which are drawn as the model was trained on them, or pictures that are drawn already. Serves "
-                        "AniPortrait and Moore's face reenactment as well; Champ has Encode Guidance.",
+            description="Turns a clip of skeletons into pose features for the motion UNet. One pose gives one frame. "
+                        "Connect keypoints, which are drawn in the style that the model was trained on, or skeleton images. "
+                        "Also for AniPortrait and Moore's face reenactment; for Champ use Encode Guidance.",
             search_aliases=["face reenactment", "aniportrait", "pose video", "skeleton", "dwpose", "openpose", "pose guider",
                             "animate anyone", "pose keypoint"],
             inputs=[
-                PoseGuiderSocket.Input("pose_guider", tooltip="From Load Pose Guider."),
+                PoseGuiderSocket.Input("pose_guider", tooltip="From Load Pose Guider, Load Animate Anyone or Load Demo Model."),
                 io.Image.Input("images", optional=True,
-                               tooltip="Skeleton pictures, a frame each, on black: DWPose with face in RGB colours for Moore's weights; "
-                                       "without face and with red and blue swapped for MusePose's. Give this or pose_keypoint."),
+                               tooltip="Skeleton images on black, one per frame. For Moore's weights: DWPose with face, RGB colours. "
+                                       "For MusePose: without face, red and blue swapped. Connect either images or pose_keypoint."),
                 *size_inputs(),
-                fit_input("the pose video"),
-                keypoints_input("pose_keypoint", "Instead of images: keypoints from Retarget Pose, Extract Pose, Pose Moves or any other "
-                                                 "node. They are drawn in the style of the model's family.", optional=True),
-                io.Model.Input("model", optional=True, tooltip="Tells family auto whose skeletons are wanted. Not needed with Load Animate "
-                                                               "Anyone or Load Demo Model, whose pose guider tells it."),
+                fit_input("the pose clip"),
+                keypoints_input("pose_keypoint", "Instead of images: keypoints from Retarget Pose, Extract Pose, Pose Moves or others. "
+                                                 "They are drawn in the style of the model family.", optional=True),
+                io.Model.Input("model", optional=True,
+                               tooltip="Tells family auto which style to use. "
+                                       "Not needed with Load Animate Anyone or Load Demo Model: their pose guider knows its family."),
                 io.Combo.Input("family", options=[AUTO, *FAMILIES], default=AUTO, optional=True, advanced=True,
-                               tooltip="In whose style keypoints are drawn, and pictures are checked. auto: the MODEL's, else the pose "
-                                       "guider's, else Moore's."),
+                               tooltip="The model family whose style is used to draw keypoints and to check images. "
+                                       "auto: the family of the MODEL, else of the pose guider, else Moore."),
                 io.Image.Input("mouth_images", optional=True,
-                               tooltip="For Moore's face reenactment with images: the pictures of the mouth's points, where images are "
-                                       "those of the face's. From pose_keypoint both are drawn."),
+                               tooltip="Only for Moore's face reenactment with images: the images of the mouth points, while images holds "
+                                       "the face points. With pose_keypoint both are drawn for you."),
                 FaceLandmarksSocket.Input("face_landmarks", optional=True,
-                                          tooltip="For AniPortrait, instead of images: MediaPipe's mesh, from ComfyUI's Detect Face "
-                                                  "Landmarks (MediaPipe)."),
+                                          tooltip="Only for AniPortrait, instead of images: MediaPipe's face mesh, "
+                                                  "from ComfyUI's Detect Face Landmarks (MediaPipe)."),
                 io.Combo.Input("statistics", options=[BATCH, STORED], default=BATCH, optional=True, advanced=True,
-                               tooltip="For AniPortrait. batch: its norms run by the statistics of each window, as published. stored: by "
-                                       "the file's, frame by frame, with the range of training; our own option, never published."),
+                               tooltip="Only for AniPortrait: the statistics of its normalisation layers. "
+                                       "batch: from each window, as published. "
+                                       "stored: from the file, frame by frame, with the value range of training; not a published setting."),
                 io.Combo.Input("keep", options=[AUTO, FEATURES, PICTURES], default=AUTO, optional=True, advanced=True,
-                               tooltip="What is kept of the clip. features: guidance, ready, 3.9 MB a frame at 512x768 in fp16. pictures: "
-                                       "1.2 MB a frame, and guidance is made again in every step (0.6% of its work). auto: features up to "
-                                       "512 MB, then whatever is smaller."),
+                               tooltip="What is stored for the clip. features: ready pose features, 3.9 MB per frame at 512x768 in fp16. "
+                                       "pictures: skeleton images, 1.2 MB per frame; features are computed again in every step, "
+                                       "which adds 0.6% of its work. auto: features up to 512 MB, then whichever is smaller."),
             ],
-            outputs=[PoseSocket.Output("pose", display_name="POSE", tooltip="For Multi-Frame Sampler or Animate Conditioning.")],
+            outputs=[PoseSocket.Output("pose", display_name="POSE", tooltip="Connect to Multi-Frame Sampler or Animate Conditioning.")],
         )
 
     @classmethod
@@ -209,15 +211,15 @@ class EncodePose(io.ComfyNode):
                  if value is not None]
         if len(given) != 1:
             raise ValueError(f"images: connect either images or pose_keypoint{', not both' if given else ''}"
-                             f"{' (or face_landmarks alone)' if 'face_landmarks' in given else ''}")
+                             f"{' (or only face_landmarks)' if 'face_landmarks' in given else ''}")
         preset = known_preset(family, model, guider)
         check_guider(guider, preset)
         content = preset.content if preset else "skeleton"
         if face_landmarks is not None and content != "face mesh":
-            raise ValueError("face_landmarks: they are for AniPortrait; "
-                             f"{preset.name if preset else 'this pose guider'} is guided by {content}: give images or pose_keypoint")
+            raise ValueError("face_landmarks: only for AniPortrait; "
+                             f"{preset.name if preset else 'this pose guider'} needs {content} images: connect images or pose_keypoint")
         if mouth_images is not None and (content != "face points" or images is None):
-            raise ValueError("mouth_images: they go with images of face points, for Moore's face reenactment alone; take them off")
+            raise ValueError("mouth_images: only for Moore's face reenactment, together with images of the face points; disconnect it")
         if content == "face points" and preset is not None:
             sources, frames = face_sources(images, mouth_images, pose_keypoint, width, height, fit)
             features = encode_pictures(guider.parts(), sources, frames, width, height, fit, preset)
@@ -225,8 +227,8 @@ class EncodePose(io.ComfyNode):
         if content == "face mesh" and preset is not None:
             pictures, frames = mesh_source(images, pose_keypoint, face_landmarks, width, height, fit)
             if frames == 1 and max(width, height) <= 64 and statistics == BATCH:
-                raise ValueError(f"width: one frame of {width}x{height} has no statistics of its own; use more than 64 pixels, several "
-                                 "frames, or statistics 'stored'")
+                raise ValueError(f"width: a single frame of {width}x{height} is too small for batch statistics; use more than 64 pixels, "
+                                 "several frames, or statistics 'stored'")
             drawn = kept_pictures(pictures, frames, width, height, fit, preset)
             return io.NodeOutput(Pose(drawn, guider, guider.out_channels, width, height, guider.source, None, preset.name,
                                       statistics != BATCH))
@@ -239,7 +241,7 @@ class EncodePose(io.ComfyNode):
             clip = read_pose(pose_keypoint, "pose_keypoint")
             if preset is None:
                 preset = family_preset("Moore")
-                log.info("family auto: drawn for Moore; connect the MODEL, or choose the family, for others")
+                log.info("family auto: skeletons are drawn for Moore; for other families connect model or choose the family")
             look, frames = preset_look(preset), len(clip)
             pictures = guidance_pictures(clip, preset, width, height, fit)
         if keep == AUTO:
@@ -263,23 +265,26 @@ class PoseMoves(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionettePoseMoves", display_name="Pose Moves", category=POSE_CATEGORY,
-            description="A motion to start with when you have no driving video: walk, wave, dance and others as keypoints, in a loop. "
-                        "Connect it to Retarget Pose, so that it fits your picture.",
+            description="Ready-made motions as looping keypoints, to start without a driving video: walk, wave, dance and more. "
+                        "Connect it to Retarget Pose to fit it to your reference image.",
             search_aliases=["walk", "dance", "wave", "motion library", "pose library", "preset", "driving video", "animation loop"],
             inputs=[
                 io.Combo.Input("motion", options=list(MOVES), default="dance", tooltip="What the figure does."),
                 io.Int.Input("seed", default=0, min=0, max=LAST_SEED, control_after_generate=io.ControlAfterGenerate.fixed,
-                             tooltip="Style of the motion: how wide, which arm, which beat."),
-                io.Int.Input("frames", default=24, min=0, max=4096, tooltip="Length of the clip; 0: one period, a loop without a seam."),
+                             tooltip="Varies the style of the motion: its width, the arm used, the beat."),
+                io.Int.Input("frames", default=24, min=0, max=4096,
+                             tooltip="Length of the clip in frames. 0: one period, a seamless loop."),
                 io.Float.Input("period", default=24.0, min=4, max=1000, step=1,
-                               tooltip="After how many frames the motion repeats: larger is slower. Whole numbers loop exactly."),
+                               tooltip="Number of frames after which the motion repeats; larger is slower. Whole numbers loop exactly."),
                 io.Int.Input("width", default=512, min=64, max=4096, step=8, tooltip="Width of the canvas in pixels."),
                 io.Int.Input("height", default=768, min=64, max=4096, step=8, tooltip="Height of the canvas in pixels."),
                 io.Float.Input("size", default=0.72, min=0.05, max=1.0, step=0.01,
-                               tooltip="The figure's height as a part of the canvas's. Retarget Pose brings it to your picture's anyway."),
+                               tooltip="Height of the figure as a fraction of the canvas height. "
+                                       "Retarget Pose adapts it to your reference image anyway."),
             ],
             outputs=[PoseKeypointSocket.Output("pose", display_name="POSE_KEYPOINT",
-                                               tooltip="One person's body, front view: for Retarget Pose, Draw Pose or Encode Pose.")],
+                                               tooltip="One person's body from the front. "
+                                                       "Connect to Retarget Pose, Draw Pose or Encode Pose.")],
         )
 
     @classmethod

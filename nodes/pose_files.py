@@ -25,10 +25,10 @@ def pose_path(file: str) -> Path:
     try:
         path = Path(folder_paths.get_annotated_filepath(file))
     except ValueError as error:
-        raise PoseError(f"file: {file!r} lies outside of ComfyUI's input folder; copy it there") from error
+        raise PoseError(f"file: {file!r} is outside ComfyUI's input folder; copy it there") from error
     if not path.exists():
-        raise PoseError(f"file: {file!r} is not in ComfyUI's input folder ({folder_paths.get_input_directory()}); put it there, and "
-                        "press R in the page")
+        raise PoseError(f"file: {file!r} is not in ComfyUI's input folder ({folder_paths.get_input_directory()}); copy it there and press "
+                        "R in the page")
     return path
 
 
@@ -43,24 +43,26 @@ class LoadPose(io.ComfyNode):
             search_aliases=["load openpose json", "load keypoints", "pose file", "pose json", "skeleton", "import pose"],
             inputs=[
                 io.Combo.Input("file", options=files,
-                               tooltip="A JSON file, or a folder with OpenPose's *_keypoints.json files, in ComfyUI's input folder (or its "
-                                       "output folder). Press R after adding one."),
-                io.Int.Input("first_frame", default=0, min=0, max=10_000_000, tooltip="Frames before this one are left out. The first "
-                                                                                       "has the number 0."),
-                io.Int.Input("frames", default=0, min=0, max=10_000_000, tooltip="How many frames to give out at most; 0: all."),
-                io.Int.Input("every_nth", default=1, min=1, max=1000, tooltip="2 keeps every other frame, 3 every third, and so on."),
-                io.Int.Input("width", default=0, min=0, max=16384, tooltip="Width of the video that the poses were taken from, in pixels. "
-                                                                           "0: the file states it. OpenPose's own files do not."),
-                io.Int.Input("height", default=0, min=0, max=16384, tooltip="Height of that video. 0: the file states it."),
+                               tooltip="A JSON file, or a folder with OpenPose's *_keypoints.json files, "
+                                       "in ComfyUI's input or output folder. Press R after adding one."),
+                io.Int.Input("first_frame", default=0, min=0, max=10_000_000,
+                             tooltip="Frames before this one are skipped. Frames are counted from 0."),
+                io.Int.Input("frames", default=0, min=0, max=10_000_000, tooltip="Maximum number of frames to output. 0: all."),
+                io.Int.Input("every_nth", default=1, min=1, max=1000, tooltip="2 keeps every second frame, 3 every third, and so on."),
+                io.Int.Input("width", default=0, min=0, max=16384,
+                             tooltip="Width in pixels of the video that the poses come from. 0: read it from the file. "
+                                     "OpenPose's own files do not contain it."),
+                io.Int.Input("height", default=0, min=0, max=16384,
+                             tooltip="Height in pixels of the video that the poses come from. 0: read it from the file."),
                 scores_input(),
             ],
             outputs=[
-                PoseKeypointSocket.Output("pose", display_name="POSE_KEYPOINT", tooltip="The keypoints in pixels, a frame each."),
-                io.Int.Output("frame_count", display_name="frames", tooltip="How many frames there are."),
+                PoseKeypointSocket.Output("pose", display_name="POSE_KEYPOINT", tooltip="The keypoints of every frame, in pixels."),
+                io.Int.Output("frame_count", display_name="frames", tooltip="Number of frames."),
                 io.Int.Output("canvas_width", display_name="width", tooltip="Width of the canvas in pixels."),
                 io.Int.Output("canvas_height", display_name="height", tooltip="Height of the canvas in pixels."),
-                io.Float.Output("fps", display_name="fps", tooltip=f"Frames per second after every_nth; where the file states none, it is "
-                                                                   f"taken for {DEFAULT_FPS:g}."),
+                io.Float.Output("fps", display_name="fps",
+                                tooltip=f"Frames per second after every_nth. {DEFAULT_FPS:g} is assumed if the file does not contain it."),
             ],
         )
 
@@ -82,10 +84,10 @@ class LoadPose(io.ComfyNode):
     def execute(cls, file: str, first_frame: int = 0, frames: int = 0, every_nth: int = 1, width: int = 0,
                 height: int = 0, scores: str = BINARY) -> io.NodeOutput:
         if bool(width) != bool(height):
-            raise PoseError(f"width, height: {width}x{height} is no size; give both, or 0 for both where the file states them")
+            raise PoseError(f"width, height: {width}x{height} is not a valid size; set both, or both to 0 if the file contains the size")
         clip, fps = load_pose(pose_path(file), (width, height) if width else None)
         if first_frame >= len(clip):
-            raise PoseError(f"first_frame: {first_frame} is beyond the clip, whose {len(clip)} frames are counted from 0")
+            raise PoseError(f"first_frame must be less than {len(clip)}, the number of frames in the file; got {first_frame}")
         chosen = clip.of(clip.points[first_frame::every_nth][:frames or None])
         return io.NodeOutput(write_pose(chosen, scores != GRADED), len(chosen), clip.width, clip.height, (fps or DEFAULT_FPS) / every_nth)
 
@@ -98,25 +100,26 @@ class SavePose(io.ComfyNode):
             description="Saves keypoints as JSON in ComfyUI's output folder, for Load Pose and for other programs.",
             search_aliases=["save openpose json", "save keypoints", "export pose", "pose json", "posedata"],
             inputs=[
-                keypoints_input("pose", "Keypoints of any node: POSE_KEYPOINT, or WanAnimate's POSEDATA."),
-                io.String.Input("filename_prefix", default="poses/pose", tooltip="Folder and beginning of the name; a counter is added. "
-                                                                                 "%width%, %height%, %year% and so on work as in Save "
-                                                                                 "Image."),
+                keypoints_input("pose", "Keypoints from any node: POSE_KEYPOINT, or WanAnimate's POSEDATA."),
+                io.String.Input("filename_prefix", default="poses/pose",
+                                tooltip="Folder and start of the file name; a counter is added. "
+                                        "Placeholders such as %width%, %height% and %year% work as in Save Image."),
                 io.Combo.Input("format", options=[ONE_FILE, SEQUENCE], default=ONE_FILE,
-                               tooltip=f"{ONE_FILE}: one JSON file with all frames. {SEQUENCE}: a folder with a BODY_25 file for each "
-                                       "frame, as OpenPose writes them."),
+                               tooltip=f"{ONE_FILE}: one JSON file with all frames. "
+                                       f"{SEQUENCE}: a folder with one BODY_25 file per frame, as OpenPose writes them."),
                 io.Combo.Input("scores", options=[GRADED, BINARY], default=GRADED,
-                               tooltip=f"In the file. {GRADED}: how sure the detector was of each point. {BINARY}: points above 0.3 get "
-                                       "1, others vanish."),
+                               tooltip=f"Scores in the file. {GRADED}: the detector's confidence in each point. "
+                                       f"{BINARY}: points with a score above 0.3 get 1, the others are left out."),
                 io.Float.Input("fps", default=0.0, min=0.0, max=1000.0, step=0.01, advanced=True,
-                               tooltip="Frames per second, kept in the one file for Load Pose; 0: not said."),
+                               tooltip=f"Frames per second, stored with format '{ONE_FILE}' for Load Pose. 0: not stored."),
             ],
             outputs=[
                 PoseKeypointSocket.Output("keypoints", display_name="POSE_KEYPOINT",
-                                          tooltip="What was saved, in pixels, with scores of 0 and 1 for other packs' nodes: also a way "
-                                                  "to turn one pack's keypoints into what another's take."),
+                                          tooltip="The saved keypoints in pixels, with scores of 0 and 1. "
+                                                  "Also converts keypoints between the formats of different node packs."),
                 PoseDataSocket.Output("posedata", display_name="POSEDATA",
-                                      tooltip="The clip for WanAnimate's nodes; of several people, the one whom Clean Pose would follow."),
+                                      tooltip="The clip for WanAnimate's nodes. "
+                                              "With several people: the largest one at the start, tracked through the whole clip."),
             ],
         )
 

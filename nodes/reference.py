@@ -1,4 +1,4 @@
-"""Encode Reference: the character's looks, once for any number of clips."""
+"""Encode Reference: reads the character's appearance, once for any number of clips."""
 
 from __future__ import annotations
 
@@ -36,17 +36,20 @@ def to_image(picture: Image.Image) -> Tensor:
 
 def size_inputs() -> list[Any]:
     return [
-        io.Int.Input("width", default=512, min=64, max=4096, step=8, tooltip="Width of the clip in pixels, a multiple of 8. Models were "
-                                                                             "trained at 512 to 768."),
-        io.Int.Input("height", default=768, min=64, max=4096, step=8, tooltip="Height of the clip in pixels, a multiple of 8."),
+        io.Int.Input("width", default=512, min=64, max=4096, step=8,
+                     tooltip="Width of the clip in pixels, a multiple of 8. The published models were trained at 512 to 768. "
+                             "Use the same size in Encode Reference and Encode Pose."),
+        io.Int.Input("height", default=768, min=64, max=4096, step=8,
+                     tooltip="Height of the clip in pixels, a multiple of 8. The published models were trained at 512 to 768. "
+                             "Use the same size in Encode Reference and Encode Pose."),
     ]
 
 
 def fit_input(what: str) -> io.Combo.Input:
     return io.Combo.Input(
         "fit", options=list(FITS), default="crop",
-        tooltip=f"What to do where {what} has another aspect ratio. crop: fill the frame and cut what stands over. pad: black borders. "
-                "stretch: distort, as the reference implementation does. All three agree where the aspect ratios do.")
+        tooltip=f"What to do if {what} has a different aspect ratio. crop: fill the frame and cut off the rest. pad: add black borders. "
+                "stretch: distort, as the reference implementation does.")
 
 
 class EncodeReference(io.ComfyNode):
@@ -54,24 +57,25 @@ class EncodeReference(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteEncodeReference", display_name="Encode Reference", category=CATEGORY,
-            description="Reads the character's looks from one picture: ReferenceNet features and CLIP's token. Runs once; the result "
-                        "serves any pose and seed.",
+            description="Reads the character's appearance from one reference image: ReferenceNet features and a CLIP image token. "
+                        "Runs once; the result works with any pose and seed.",
             search_aliases=["reference image", "character", "animate anyone", "appearance", "reference net"],
             inputs=[
-                ReferenceNetSocket.Input("reference_net", tooltip="From Load ReferenceNet."),
-                io.Vae.Input("vae", tooltip="A Stable Diffusion 1.5 VAE; the published models were trained with sd-vae-ft-mse."),
-                io.Image.Input("image", tooltip="The character: one RGB picture, best in a pose that shows all of it. Of a batch, the "
-                                                "first is taken."),
+                ReferenceNetSocket.Input("reference_net", tooltip="From Load ReferenceNet, Load Animate Anyone or Load Demo Model."),
+                io.Vae.Input("vae", tooltip="A Stable Diffusion 1.5 VAE. The published models were trained with sd-vae-ft-mse."),
+                io.Image.Input("image",
+                               tooltip="The reference image: one RGB image of the character. Best is a pose that shows the whole body. "
+                                       "From a batch, the first image is used."),
                 *size_inputs(),
-                fit_input("the picture"),
-                io.ClipVision.Input("clip_vision", optional=True, tooltip="The image encoder. Give this or clip_vision_output."),
+                fit_input("the reference image"),
+                io.ClipVision.Input("clip_vision", optional=True,
+                                    tooltip="The CLIP image encoder. Connect either clip_vision or clip_vision_output."),
                 io.ClipVisionOutput.Input("clip_vision_output", optional=True,
-                                          tooltip="Instead of clip_vision: the output of CLIP Vision Encode, with crop set to none as "
-                                                  "in the reference "
-                                                  "implementation."),
+                                          tooltip="Instead of clip_vision: the output of CLIP Vision Encode. "
+                                                  "Set its crop to none, as in the reference implementation."),
             ],
-            outputs=[ReferenceSocket.Output("reference", display_name="REFERENCE", tooltip="For Multi-Frame Sampler or Animate "
-                                                                                           "Conditioning.")],
+            outputs=[ReferenceSocket.Output("reference", display_name="REFERENCE",
+                                            tooltip="Connect to Multi-Frame Sampler or Animate Conditioning.")],
         )
 
     @classmethod
@@ -82,16 +86,15 @@ class EncodeReference(io.ComfyNode):
         picture = to_picture(check_images(image, "image")[0])
         channels = getattr(vae, "latent_channels", 4)
         if channels != net.config.in_channels:
-            raise ValueError(f"vae: it makes latents of {channels} channels, {net.source} takes {net.config.in_channels}; choose a "
+            raise ValueError(f"vae: its latents have {channels} channels, but {net.source} needs {net.config.in_channels}; choose a "
                              "Stable Diffusion 1.5 VAE")
         token = cls.token(net, picture, clip_vision, clip_vision_output)
         latent = vae.encode(to_image(fit_image(picture, width, height, fit))) * LATENT_SCALE
         if latent.ndim != 4 or latent.shape[-2:] != (height // 8, width // 8):
-            raise ValueError(f"vae: it made a latent of shape {list(latent.shape)} of a {width}x{height} picture; choose a Stable "
-                             "Diffusion 1.5 VAE (8x down)")
+            raise ValueError(f"vae: it encoded a {width}x{height} image to a latent of shape {list(latent.shape)}; choose a Stable "
+                             "Diffusion 1.5 VAE, which scales down by 8")
         if not torch.isfinite(latent).all():
-            raise ValueError("vae: it made latents that are not finite (NaN or infinity); choose another VAE, or start ComfyUI with "
-                             "--fp32-vae")
+            raise ValueError("vae: the latent contains NaN or infinite values; choose another VAE, or start ComfyUI with --fp32-vae")
         memory = reference_bytes(latent.shape[-1], latent.shape[-2], net.dtype.itemsize, net.config.block_out_channels[0])
         with host.on_device(net.patcher, memory) as device:
             features = net.patcher.model.reference_features(latent.to(device, net.dtype), token.to(device, net.dtype), host.attention({}))
@@ -103,7 +106,7 @@ class EncodeReference(io.ComfyNode):
 
     @staticmethod
     def unconditional(net: ReferenceNet, latent: Tensor, token: Tensor, device: torch.device) -> dict[str, Tensor]:
-        """The features of a zero latent and token, which depend on the size alone; kept for the last one."""
+        """The features of a zero latent and token, which depend only on the size; cached for the last size."""
         size = (latent.shape[-1], latent.shape[-2])
         if size not in net.unconditional:
             zeros = torch.zeros_like(latent).to(device, net.dtype), torch.zeros_like(token).to(device, net.dtype)
@@ -124,7 +127,7 @@ class EncodeReference(io.ComfyNode):
         token = clip_vision_output["image_embeds"][:1].unsqueeze(1).float()
         wanted = net.config.cross_attention_dim
         if token.shape[-1] != wanted:
-            raise ValueError(f"clip_vision: its image embedding has {token.shape[-1]} numbers, {net.source} takes {wanted}; choose "
-                             + ("CLIP ViT-L/14 with projection (image_encoder of sd-image-variations)" if wanted == 768 else "the "
-                                "encoder that belongs to it"))
+            raise ValueError(f"clip_vision: its image embedding has {token.shape[-1]} values, but {net.source} needs {wanted}; choose "
+                             + ("CLIP ViT-L/14 with projection (image_encoder of sd-image-variations)" if wanted == 768 else
+                                "the image encoder of the same model"))
         return token

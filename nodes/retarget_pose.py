@@ -1,4 +1,4 @@
-"""Retarget Pose: a driver's motion on the reference's body, and a look at the fit before it is paid for."""
+"""Retarget Pose: the motion of a driving video on the reference's body, with an overlay to check the fit before sampling."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .sockets import BINARY, GRADED, POSE_CATEGORY, PoseKeypointSocket, check_im
 
 OPACITY = 0.8  # of the skeleton over the picture
 JOINT = 1 / 128  # a joint's radius in parts of the shorter side
-ANOTHER_SHAPE = 0.05  # difference in aspect ratio from which a picture and a pose are not of one another
+ANOTHER_SHAPE = 0.05  # difference in aspect ratio above which an image and a pose do not belong together
 
 
 def backdrop(image: Tensor | None, width: int, height: int) -> np.ndarray:
@@ -47,45 +47,48 @@ class RetargetPose(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteRetargetPose", display_name="Retarget Pose", category=POSE_CATEGORY,
-            description="Puts a driving video's motion on the body in the reference picture: its limbs' lengths, its size, its place, its "
+            description="Transfers the motion of a driving video to the body in the reference image: its limb lengths, size, position and "
                         "ground. The overlay shows the fit before any sampling.",
             search_aliases=["pose align", "align pose", "pose transfer", "match proportions", "scale pose", "musepose align", "body size",
                             "rescale skeleton"],
             inputs=[
-                keypoints_input("pose", "The driver's clip, whose motion is wanted: keypoints of Extract Pose, Clean Pose or any other "
-                                        "node."),
-                keypoints_input("reference_pose", "Keypoints of the reference picture, best from the very picture that goes to Encode "
-                                                  "Reference. Of several frames, the first that shows somebody."),
+                keypoints_input("pose", "Keypoints of the driving video, from Extract Pose, Clean Pose or another node."),
+                keypoints_input("reference_pose", "Keypoints of the reference image. Best use the same image as for Encode Reference. "
+                                                  "From several frames, the first one with a person is used."),
                 io.Combo.Input("mode", options=list(MODES), default="full",
-                               tooltip="full: every limb in the reference's length. scale only: one size for all. offset only: moved. "
-                                       "none: only the canvas is changed. pose_align: MusePose's rule, by one frame."),
+                               tooltip="full: every limb gets the reference's length. scale only: one scale for the whole body. "
+                                       "offset only: moved, not scaled. none: only the canvas changes. "
+                                       "pose_align: MusePose's published method, based on one frame."),
                 io.Float.Input("strength", default=1.0, min=0.0, max=1.0, step=0.05,
-                               tooltip="How far mode full goes from one size for all (0) to each limb's own length (1). Less where the "
-                                       "reference's pose hides its proportions."),
+                               tooltip="For mode full: from one scale for the whole body (0) to the length of each limb (1). "
+                                       "Lower it if the reference's pose hides its proportions."),
                 io.Boolean.Input("keep_feet", default=True,
-                                 tooltip="Mode full: feet keep the reference's ground and do not slide; legs fit in between. Off, and "
-                                         "where the clip mostly hides the ankles: legs hang from the hips."),
+                                 tooltip="For mode full: feet stay on the reference's ground and do not slide; the legs adapt. "
+                                         "Off, or if the clip mostly hides the ankles: the legs hang from the hips."),
                 io.Combo.Input("person", options=list(PERSON_CHOICES), default=PERSON_CHOICES[0],
-                               tooltip="Who, where several people are in a frame, in the clip as in the reference. followed: the largest "
-                                       "well-seen person, in all frames."),
+                               tooltip="Which person to use if a frame contains several, in the clip and in the reference. "
+                                       "followed: the largest person at the start, tracked through the whole clip. "
+                                       "The other options choose frame by frame."),
                 io.Int.Input("overlay_frames", default=8, min=1, max=4096,
-                             tooltip="How many frames the overlay shows, spread over the clip."),
+                             tooltip="Number of frames in the overlay, spread evenly over the clip."),
                 io.Int.Input("align_frame", default=0, min=0, max=1_000_000, advanced=True,
-                             tooltip="Mode pose_align: the frame that is compared with the reference. Those before it are dropped."),
+                             tooltip="For mode pose_align: the frame to compare with the reference. Earlier frames are dropped."),
                 io.Float.Input("fps", default=24.0, min=0.1, max=1000.0, step=0.01, optional=True,
-                               tooltip="Frames per second of the driver's clip, to tell a mistake of a frame or two from a motion. About "
-                                       "right is good enough."),
-                io.Image.Input("reference_image", optional=True, tooltip="The reference picture, to draw the overlay on; black without "
-                                                                         "it. Of a batch, the first."),
+                               tooltip="Frames per second of the driving video, used to tell short detection errors from motion. "
+                                       "An approximate value is fine."),
+                io.Image.Input("reference_image", optional=True,
+                               tooltip="The reference image, as background of the overlay; black if not connected. "
+                                       "From a batch, the first image is used."),
                 scores_input(),
             ],
             outputs=[
                 PoseKeypointSocket.Output("keypoints", display_name="POSE_KEYPOINT",
-                                          tooltip="The motion on the reference's body, in pixels of the reference's canvas: for Draw Pose "
-                                                  "or Encode Pose."),
-                io.Image.Output("overlay", display_name="overlay", tooltip="The reference with the skeleton over it, for Preview Image: "
-                                                                           "look here before sampling."),
-                io.String.Output("report", display_name="report", tooltip="What was measured, limited, guessed or missing."),
+                                          tooltip="The motion on the reference's body, in pixels of the reference's canvas. "
+                                                  "Connect to Draw Pose or Encode Pose."),
+                io.Image.Output("overlay", display_name="overlay",
+                                tooltip="The skeleton over the reference image. Check it with Preview Image before sampling."),
+                io.String.Output("report", display_name="report",
+                                 tooltip="What was measured, limited, estimated or missing. Show it with Preview as Text."),
             ],
         )
 
@@ -95,18 +98,18 @@ class RetargetPose(io.ComfyNode):
                 fps: float = 24.0, reference_image: Tensor | None = None, scores: str = BINARY) -> io.NodeOutput:
         driver, reference = read_pose(pose, "pose"), read_pose(reference_pose, "reference_pose")
         if max(reference.width, reference.height) > LARGEST_SIDE:
-            raise PoseError(f"reference_pose: its canvas of {reference.width}x{reference.height} pixels is too large to draw; sides of up "
-                            f"to {LARGEST_SIDE} are wanted")
+            raise PoseError(f"reference_pose: its canvas of {reference.width}x{reference.height} pixels is too large to draw; the maximum "
+                            f"is {LARGEST_SIDE} pixels per side")
         image = None if reference_image is None else check_images(reference_image, "reference_image")[0]
         clip, report = retarget_with_report(choose_person(driver, person), choose_person(reference, person), mode,
                                             RetargetSettings(strength, keep_feet, align_frame, fps))
         lines = [f"mode {mode}: {len(clip)} frames, {driver.width}x{driver.height} -> {clip.width}x{clip.height}", report]
         if image is not None and abs(image.shape[1] / image.shape[0] * clip.height / clip.width - 1) > ANOTHER_SHAPE:
-            lines.append(f"the reference_image of {image.shape[1]}x{image.shape[0]} is of another shape than its pose's canvas of "
-                         f"{clip.width}x{clip.height}: is the pose of this picture?")
+            lines.append(f"reference_image ({image.shape[1]}x{image.shape[0]}) and the canvas of reference_pose "
+                         f"({clip.width}x{clip.height}) have different aspect ratios: does the pose belong to this image?")
         empty = int((~clip.present).sum())
         if empty:
-            lines.append(f"{empty} frames show nobody; Clean Pose fills them")
+            lines.append(f"{empty} frames contain no person; Clean Pose fills them")
         frames = np.unique(np.linspace(0, len(clip) - 1, min(overlay_frames, len(clip))).round().astype(int)).tolist()
         shown = overlay(clip, backdrop(image, clip.width, clip.height), frames, host.FrameProgress(len(frames)))
         return io.NodeOutput(write_pose(clip, scores != GRADED), shown, "\n".join(lines))

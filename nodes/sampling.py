@@ -24,14 +24,14 @@ CATEGORY = "Marionette/sampling"
 
 
 def animate_model(model: Any) -> AnimateModel:
-    return expect(model.model, AnimateModel, "model", "Use Load Motion UNet: an ordinary Stable Diffusion MODEL has no motion modules "
-                                                      "and reads no reference.")
+    return expect(model.model, AnimateModel, "model", "Use Load Motion UNet: a normal Stable Diffusion MODEL has no motion modules and "
+                                                      "cannot read a reference.")
 
 
 def refuse_block_merges(hidden: Any) -> None:
-    """Raises ValueError if ModelMergeBlocks lies on the MODEL's way here: it finds none of its block names, and uses one ratio for all.
+    """Raises ValueError if the MODEL comes through ModelMergeBlocks, which finds none of its block names and merges all by one ratio.
 
-    A merged MODEL does not tell by which node it was merged, but the graph does.
+    A merged MODEL does not say which node merged it, but the graph does.
     """
     prompt = getattr(hidden, "prompt", None) or {}
     links, seen = [prompt.get(getattr(hidden, "unique_id", None), {}).get("inputs", {}).get("model")], set()
@@ -42,8 +42,8 @@ def refuse_block_merges(hidden: Any) -> None:
         seen.add(link[0])
         node = prompt.get(link[0], {})
         if node.get("class_type") == "ModelMergeBlocks":
-            raise ValueError("model: ModelMergeBlocks does not know the blocks of an Animate Anyone MODEL, and would merge all of them "
-                             "by its first ratio; use ModelMergeSimple")
+            raise ValueError("model: ModelMergeBlocks does not know the blocks of an Animate Anyone MODEL and would merge all of them with "
+                             "its first ratio; use ModelMergeSimple")
         links.extend(node.get("inputs", {}).values())
 
 
@@ -52,7 +52,7 @@ def default_windows(model: AnimateModel) -> Windows:
 
 
 def check_fit(model: AnimateModel, reference: Any, pose: Any, frames: int, windows: Any) -> tuple[Reference, Pose, int, Windows]:
-    """Everything that can be wrong between the inputs, before anything long begins. Returns them, with the frame count."""
+    """Checks that the inputs fit together, before any long work. Returns them, with the frame count. Raises ValueError."""
     reference = expect(reference, Reference, "reference", "Use Encode Reference.")
     pose = expect(pose, Pose, "pose", "Use Encode Pose.")
     windows = default_windows(model) if windows is None else expect(windows, Windows, "windows", "Use Windows.")
@@ -63,43 +63,40 @@ def check_fit(model: AnimateModel, reference: Any, pose: Any, frames: int, windo
         first = wrong[0] if wrong else next(path for path in reference.features if path not in widths)
         theirs = reference.features[first].shape[-1] if first in reference.features else "no"
         raise ValueError(f"reference: the features of {reference.source} do not fit the MODEL ({first}: {theirs} channels, the MODEL has "
-                         f"{widths.get(first, 'no such block')}); load ReferenceNet and motion UNet of one model")
+                         f"{widths.get(first, 'no such block')}); load the ReferenceNet and the motion UNet of the same model")
     if (reference.unconditional is not None) != model.preset.unconditional_reference:
-        whose = "reads a reference in both halves of the guidance" if model.preset.unconditional_reference else "does not"
-        raise ValueError(f"reference: {reference.source} was encoded for another family than the MODEL's, {model.preset.name}, which "
-                         f"{whose}; "
-                         "load both with the same family")
+        how = "both the conditional and the unconditional pass" if model.preset.unconditional_reference else "the conditional pass only"
+        raise ValueError(f"reference: {reference.source} was encoded for a different family than the MODEL's. {model.preset.name} reads "
+                         f"the reference in {how}; load both with the same family")
     theirs = FAMILIES[pose.family].content if pose.family else "skeleton"
     if theirs != model.preset.content:
-        raise ValueError(f"pose: it holds {theirs} for {pose.family or 'a body model'}, and the MODEL is loaded as {model.preset.name}'s, "
-                         "which "
-                         f"is guided by {model.preset.content}; load both with Load Animate Anyone, or choose the family in Load Motion "
-                         "UNet")
+        raise ValueError(f"pose: it contains {theirs} images for {pose.family or 'a body model'}, but the MODEL is loaded as "
+                         f"{model.preset.name}, which needs {model.preset.content} images; load both with Load Animate Anyone, or choose "
+                         "the family in Load Motion UNet")
     if reference.token.shape[-1] != config.cross_attention_dim:
-        raise ValueError(f"reference: its image token has {reference.token.shape[-1]} numbers, the MODEL takes "
-                         f"{config.cross_attention_dim}")
+        raise ValueError(f"reference: its image token has {reference.token.shape[-1]} values, the MODEL needs "
+                         f"{config.cross_attention_dim}; load the ReferenceNet and the motion UNet of the same model")
     if pose.channels != config.block_out_channels[0]:
-        raise ValueError(f"pose: the features of {pose.source} have {pose.channels} channels, the MODEL takes "
-                         f"{config.block_out_channels[0]}; "
-                         "load the pose guider that belongs to it")
+        raise ValueError(f"pose: the features of {pose.source} have {pose.channels} channels, the MODEL needs "
+                         f"{config.block_out_channels[0]}; load the pose guider of the same model")
     if (reference.width, reference.height) != (pose.width, pose.height):
-        raise ValueError(f"pose: it was encoded at {pose.width}x{pose.height} and the reference at {reference.width}x{reference.height}; "
-                         "set the same width and height in Encode Reference and Encode Pose")
+        raise ValueError(f"pose: it was encoded at {pose.width}x{pose.height}, the reference at {reference.width}x{reference.height}; set "
+                         "the same width and height in Encode Reference and Encode Pose")
     have = pose.frames
     if frames > have:
-        raise ValueError(f"frames: {frames} asked for, but the pose has {have}; lower frames (0 takes all), or give more pose pictures")
+        raise ValueError(f"frames: {frames} requested, but the pose has only {have}; lower frames (0 uses all), or encode more poses")
     frames = frames or have
     for complaint in complaints(pose.look, model.preset) if pose.look else []:
         log.warning("pose: %s; the result may be poor", complaint)
     length, most = min(frames, windows.length), config.motion_max_frames
     if length > most:
-        log.warning("windows: length %d is longer than the %d positions that this motion module was trained with; motion may suffer. "
-                    "Set the length of Windows to %d or less.", length, most, most)
+        log.warning("windows: length %d is longer than the %d frame positions that this motion module was trained with; motion may get "
+                    "worse. Set the length of Windows to %d or less.", length, most, most)
     return reference, pose, frames, windows
 
 
 def conditioning(reference: Reference, pose: Pose, windows: Windows) -> tuple[list, list]:
-    """CONDITIONING for the two halves; the unconditional one has a zero token and the same poses, but no reference or one of its own."""
+    """CONDITIONING for both passes; the unconditional one has a zero token and the same poses, but no reference or one of its own."""
     positive = [[reference.token, {COND_KEY: ClipSource(reference, pose, windows)}]]
     other = None if reference.unconditional is None else replace(reference, features=reference.unconditional, unconditional=None)
     negative = [[torch.zeros_like(reference.token), {COND_KEY: ClipSource(other, pose, windows)}]]
@@ -111,24 +108,25 @@ def empty_latent(pose: Pose, frames: int) -> Tensor:
 
 
 def model_input() -> io.Model.Input:
-    return io.Model.Input("model", tooltip="From Load Motion UNet, through LoRA loaders if you like.")
+    return io.Model.Input("model", tooltip="From Load Motion UNet or another loader of this pack. LoRA loaders can be in between.")
 
 
 def clip_inputs() -> list[Any]:
     return [
         ReferenceSocket.Input("reference", tooltip="From Encode Reference."),
-        PoseSocket.Input("pose", tooltip="From Encode Pose, of the same width and height as the reference."),
+        PoseSocket.Input("pose", tooltip="From Encode Pose or Encode Guidance, with the same width and height as the reference."),
     ]
 
 
 def frames_input() -> io.Int.Input:
-    return io.Int.Input("frames", default=0, min=0, max=100000, tooltip="How many frames to make, from the first pose on; 0: one for "
-                                                                        "each pose.")
+    return io.Int.Input("frames", default=0, min=0, max=100000,
+                        tooltip="Number of frames to generate, starting at the first pose. 0: one frame per pose.")
 
 
 def windows_input() -> Any:
-    return WindowsSocket.Input("windows", optional=True, tooltip="How a long clip is cut. Without it: the length that the model was "
-                                                                 "trained for, shifted at every step, with pyramid weights.")
+    return WindowsSocket.Input("windows", optional=True,
+                               tooltip="From Windows: how a long clip is split. If not connected: the model's training length, "
+                                       "windows shifted at every step, pyramid weights.")
 
 
 class ContextWindows(io.ComfyNode):
@@ -136,31 +134,34 @@ class ContextWindows(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteWindows", display_name="Windows", category=CATEGORY,
-            description="How a clip longer than one window is cut and joined. Memory depends on the window's length, not on the clip's.",
+            description="Sets how a long clip is split into overlapping windows and joined again. "
+                        "Memory use depends on the length of a window, not on the length of the clip.",
             search_aliases=["context windows", "context options", "long video", "sliding window", "context length"],
             inputs=[
-                io.Int.Input("length", default=24, min=1, max=128, tooltip="Frames that are denoised together. Moore: 24, MusePose: 48. "
-                                                                           "More needs more memory; "
-                                                                            "beyond the training length (32 and 128 positions) motion "
-                                                                            "suffers."),
-                io.Int.Input("overlap", default=4, min=0, max=127, tooltip="Frames that neighbouring windows share; less than the length."),
+                io.Int.Input("length", default=24, min=1, max=128,
+                             tooltip="Frames per window, denoised together. Moore: 24. MusePose: 48. More frames need more memory. "
+                                     "Beyond the trained positions (32 for Moore, 128 for MusePose) motion gets worse."),
+                io.Int.Input("overlap", default=4, min=0, max=127,
+                             tooltip="Frames shared by neighbouring windows. Must be less than the length."),
                 io.Int.Input("stride", default=1, min=1, max=8, advanced=True,
-                             tooltip="Only for the published schedule: adds windows over every 2nd, 4th ... frame up to this number of "
-                                     "rounds."),
+                             tooltip="For schedule published only: adds windows over every 2nd, 4th, ... frame, "
+                                     "up to this number of rounds. 1: no extra windows."),
                 io.Combo.Input("schedule", options=list(SCHEDULES), default=SCHEDULES[0],
-                               tooltip="shifted: joints move at every step, so that no seam stays. published: the reference "
-                                       "implementation's, the same at every step."),
+                               tooltip="shifted: window borders move at every step, so no seam stays visible. "
+                                       "published: as in the reference implementation, the same borders at every step."),
                 io.Combo.Input("weights", options=["pyramid", "flat"], default="pyramid",
-                               tooltip="How overlapping predictions are averaged. pyramid: a window counts most in its middle. flat: "
-                                       "the reference implementation's."),
-                io.Boolean.Input("closed_loop", default=False, tooltip="Windows run over the clip's end to its start, for clips that loop. "
-                                                                       "The reference implementation does so always, and mixes the last "
-                                                                       "frames with the first."),
+                               tooltip="How overlapping predictions are averaged. pyramid: frames in the middle of a window count most. "
+                                       "flat: all frames count the same, as in the reference implementation."),
+                io.Boolean.Input("closed_loop", default=False,
+                                 tooltip="Windows continue from the end of the clip to its start. Turn on for clips that loop. "
+                                         "The reference implementation always does this, which blends the last frames into the first."),
                 io.Boolean.Input("pad", default=False, optional=True, advanced=True,
-                                 tooltip="MusePose's way, for the published schedule without closed_loop: the last pose is repeated until "
-                                         "no window wraps round, and what is made of it cut off (after KSampler, by Latent From Batch)."),
+                                 tooltip="MusePose's method, for schedule published without closed_loop: the last pose is repeated until "
+                                         "no window wraps around, and the extra frames are removed. "
+                                         "After KSampler, remove them with Latent From Batch."),
             ],
-            outputs=[WindowsSocket.Output("windows", display_name="WINDOWS", tooltip="For Multi-Frame Sampler or Animate Conditioning.")],
+            outputs=[WindowsSocket.Output("windows", display_name="WINDOWS",
+                                          tooltip="Connect to Multi-Frame Sampler or Animate Conditioning.")],
         )
 
     @classmethod
@@ -174,33 +175,35 @@ class MultiFrameSampler(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteMultiFrameSampler", display_name="Multi-Frame Sampler", category=CATEGORY,
-            description="Makes the clip with the published sampling loop. Decode its LATENT with VAE Decode. Needs the diffusers package.",
+            description="Generates the clip with the published sampling loop. Decode its LATENT with VAE Decode. "
+                        "Needs the Python package diffusers.",
             search_aliases=["animate anyone sampler", "ksampler", "video sampler", "animate"],
             inputs=[
                 model_input(),
                 *clip_inputs(),
                 io.Int.Input("seed", default=42, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
-                             tooltip="Noise is drawn on the CPU, so a seed gives the same clip on every device."),
-                io.Int.Input("steps", default=25, min=1, max=1000, tooltip="Denoising steps. 20 to 30 were published."),
+                             tooltip="Seed of the noise. The noise is drawn on the CPU, so a seed gives the same clip on every device."),
+                io.Int.Input("steps", default=25, min=1, max=1000, tooltip="Denoising steps. The published settings use 20 to 30."),
                 io.Float.Input("cfg", default=3.5, min=0.0, max=30.0, step=0.1, round=0.01,
-                               tooltip="Guidance: how closely to follow the reference. 3.5 was published. At 1 or below the "
-                                       "unconditional half is left out: "
-                                       "twice as fast, less faithful."),
+                               tooltip="Guidance scale (cfg): how closely to follow the reference image. The published value is 3.5. "
+                                       "At 1 or below the unconditional pass is skipped: twice as fast, less faithful."),
                 io.Combo.Input("scheduler", options=list(SCHEDULERS), default=DDIM,
-                               tooltip="DDIM is what was published. LCM is for models distilled for few steps."),
+                               tooltip="The sampling method. DDIM is the published one. LCM is for models distilled for few steps."),
                 frames_input(),
                 io.Float.Input("denoise", default=1.0, min=0.01, max=1.0, step=0.01,
-                               tooltip="Below 1 starts from the given latent instead of noise, and keeps more of it the lower it is."),
+                               tooltip="1 starts from noise. Lower values start from the connected latent and keep more of it."),
                 io.Combo.Input("noise", options=list(NOISE_ORDERS), default=NOISE_ORDERS[0], advanced=True,
-                               tooltip="published: a seed means what it means in the reference implementation. ComfyUI: what it means "
-                                       "in KSampler."),
+                               tooltip="published: a seed gives the same noise as in the reference implementation. "
+                                       "ComfyUI: the same noise as in KSampler."),
                 windows_input(),
-                io.Latent.Input("latent", optional=True, tooltip="A clip to start from, with denoise below 1: one latent a frame."),
+                io.Latent.Input("latent", optional=True,
+                                tooltip="The clip to start from when denoise is below 1: one latent per frame."),
                 io.Float.Input("rescale", default=0.0, min=0.0, max=1.0, step=0.05, optional=True, advanced=True,
-                               tooltip="Guidance rescale, over the whole clip: brings back contrast that a high cfg overdoes. 0: off, as "
-                                       "published; 0.7 is usual."),
+                               tooltip="Guidance rescale over the whole clip: reduces the excess contrast of a high cfg. "
+                                       "0: off, as published. 0.7 is a common value."),
             ],
-            outputs=[io.Latent.Output("latent", display_name="LATENT", tooltip="One latent a frame [frames, 4, h, w], for VAE Decode.")],
+            outputs=[io.Latent.Output("latent", display_name="LATENT",
+                                      tooltip="One latent per frame [frames, 4, h, w]. Connect to VAE Decode.")],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],
         )
 
@@ -212,11 +215,11 @@ class MultiFrameSampler(io.ComfyNode):
         try:
             make_scheduler(scheduler, animate.preset)
         except ImportError as error:
-            raise ImportError("Multi-Frame Sampler needs the Python package diffusers, which cannot be imported: run 'pip install "
-                              "diffusers' in ComfyUI's environment. Without it, use Animate Conditioning with KSampler") from error
+            raise ImportError("Multi-Frame Sampler needs the Python package diffusers, which cannot be imported. Run 'pip install "
+                              "diffusers' in ComfyUI's Python environment, or use Animate Conditioning with KSampler") from error
         if "context_handler" in model.model_options:
-            raise ValueError("model: it has ComfyUI's Context Windows on it, which Multi-Frame Sampler does not use; remove that node and "
-                             "connect Marionette's Windows, or sample with Animate Conditioning and KSampler")
+            raise ValueError("model: ComfyUI's Context Windows node is applied to it, which Multi-Frame Sampler does not support; remove "
+                             "that node and connect Marionette's Windows, or sample with Animate Conditioning and KSampler")
         check_schedule(model)
         refuse_block_merges(cls.hidden)
         reference, pose, frames, windows = check_fit(animate, reference, pose, frames, windows)
@@ -234,15 +237,15 @@ class MultiFrameSampler(io.ComfyNode):
     def start_latent(latent: dict[str, Any] | None, pose: Pose, frames: int, denoise: float) -> Tensor:
         if latent is None:
             if denoise < 1.0:
-                raise ValueError(f"denoise: {denoise:g} needs a latent to start from; connect one, or set denoise to 1")
+                raise ValueError(f"denoise: {denoise:g} needs a latent to start from; connect latent, or set denoise to 1")
             return empty_latent(pose, frames)
         if "noise_mask" in latent:
-            raise ValueError("latent: it has a noise mask, which Multi-Frame Sampler does not use; sample with Animate Conditioning and "
+            raise ValueError("latent: it has a noise mask, which Multi-Frame Sampler does not support; use Animate Conditioning with "
                              "KSampler")
         samples, wanted = latent["samples"], (frames, 4, pose.height // 8, pose.width // 8)
         if tuple(samples.shape) != wanted:
-            raise ValueError(f"latent: its shape is {tuple(samples.shape)} and the clip's {wanted} (frames, channels, height / 8, width "
-                             "/ 8); encode as many frames of the same size as the pose has")
+            raise ValueError(f"latent: its shape must be {wanted} (frames, channels, height / 8, width / 8); got {tuple(samples.shape)}. "
+                             "Encode as many frames as the pose has, at the same size")
         return samples
 
 
@@ -251,16 +254,18 @@ class AnimateConditioning(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteAnimateConditioning", display_name="Animate Conditioning", category=CATEGORY,
-            description="Prepares the clip for ComfyUI's own samplers: connect all four outputs to KSampler or SamplerCustomAdvanced. "
-                        "The published way there is sampler euler or ddim, scheduler sgm_uniform, cfg 3.5, or Animate Sigmas.",
+            description="Prepares the clip for ComfyUI's own samplers. Connect all four outputs to KSampler or SamplerCustomAdvanced. "
+                        "To match the published method, use sampler euler or ddim, cfg 3.5, "
+                        "and scheduler sgm_uniform or the sigmas of Animate Sigmas.",
             search_aliases=["animate anyone ksampler", "apply reference", "apply pose", "animate anyone conditioning"],
             inputs=[model_input(), *clip_inputs(), frames_input(), windows_input()],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],
             outputs=[
-                io.Model.Output("model", display_name="MODEL", tooltip="The MODEL, checked against reference and pose."),
-                io.Conditioning.Output("positive", display_name="positive", tooltip="With the reference."),
-                io.Conditioning.Output("negative", display_name="negative", tooltip="Without the reference, with the same poses."),
-                io.Latent.Output("latent", display_name="LATENT", tooltip="An empty clip of the right size, one latent a frame."),
+                io.Model.Output("model", display_name="MODEL", tooltip="The MODEL, checked against the reference and the pose."),
+                io.Conditioning.Output("positive", display_name="positive", tooltip="Conditioning with the reference and the poses."),
+                io.Conditioning.Output("negative", display_name="negative",
+                                       tooltip="Unconditional: the same poses, without the reference."),
+                io.Latent.Output("latent", display_name="LATENT", tooltip="An empty latent of the right size, one per frame."),
             ],
         )
 
@@ -279,17 +284,16 @@ class AnimateSigmas(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteAnimateSigmas", display_name="Animate Sigmas", category=CATEGORY,
-            description="The sigmas of the published DDIM timesteps, for SamplerCustomAdvanced with sampler euler or ddim.",
+            description="Gives the sigmas of the published DDIM timesteps, for SamplerCustomAdvanced with sampler euler or ddim.",
             search_aliases=["sigmas", "ddim", "trailing", "animate anyone scheduler"],
             inputs=[
-                io.Model.Input("model", tooltip="From Load Motion UNet or Animate Conditioning; its family decides the noise schedule."),
-                io.Int.Input("steps", default=25, min=1, max=1000, tooltip="Denoising steps. Where they divide 1000 (20, 25, 40, 50), "
-                                                                           "euler equals the "
-                                                                            "published DDIM."),
-                io.Float.Input("denoise", default=1.0, min=0.01, max=1.0, step=0.01, tooltip="Below 1: only the last steps, for a clip "
-                                                                                             "to start from."),
+                io.Model.Input("model", tooltip="From Load Motion UNet or Animate Conditioning. Its family sets the noise schedule."),
+                io.Int.Input("steps", default=25, min=1, max=1000,
+                             tooltip="Denoising steps. With a divisor of 1000 (20, 25, 40, 50), euler equals the published DDIM."),
+                io.Float.Input("denoise", default=1.0, min=0.01, max=1.0, step=0.01,
+                               tooltip="Below 1, only the last part of the steps is used, to start from an existing clip."),
             ],
-            outputs=[io.Sigmas.Output("sigmas", display_name="SIGMAS", tooltip="For SamplerCustomAdvanced.")],
+            outputs=[io.Sigmas.Output("sigmas", display_name="SIGMAS", tooltip="Connect to SamplerCustomAdvanced.")],
         )
 
     @classmethod

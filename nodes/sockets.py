@@ -151,9 +151,11 @@ class Pose:
 def scores_input() -> io.Combo.Input:
     """How the scores of a node's POSE_KEYPOINT are given out; for `write_pose(clip, scores != GRADED)`."""
     return io.Combo.Input("scores", options=[BINARY, GRADED], default=BINARY, optional=True, advanced=True,
-                          tooltip=f"{BINARY}: a point is there (1) or not (0), which every pack's nodes read; Marionette's own get the "
-                                  f"graded scores beside them. {GRADED}: graded scores alone, for nodes that weigh points by them; "
-                                  "ControlNet Aux takes all points below 1 for missing.")
+                          tooltip="How the scores of the output keypoints are written. "
+                                  f"{BINARY}: a point is present (1) or missing (0). All node packs can read this, "
+                                  "and Marionette's nodes still get the detector's scores. "
+                                  f"{GRADED}: only the detector's scores, for nodes that weight points by them. "
+                                  "ControlNet Aux treats every point with a score below 1 as missing.")
 
 
 def keypoints_input(name: str, tooltip: str, optional: bool = False) -> io.MultiType.Input:
@@ -164,27 +166,27 @@ def keypoints_input(name: str, tooltip: str, optional: bool = False) -> io.Multi
 def expect(value: Any, kind: type[T], name: str, remedy: str) -> T:
     """The value, if it is what this pack's node puts on that socket. Another pack may use the same socket name."""
     if not isinstance(value, kind):
-        raise ValueError(f"{name}: this is no {kind.__name__} of Marionette but a {type(value).__name__}. {remedy}")
+        raise ValueError(f"{name}: expected a {kind.__name__} from a Marionette node; got a {type(value).__name__}. {remedy}")
     return value
 
 
 def check_size(width: int, height: int) -> None:
     for name, value in (("width", width), ("height", height)):
         if value < 64 or value % 8:
-            raise ValueError(f"{name}: {value} is no multiple of 8 from 64 up; the nearest is {max(64, round(value / 8) * 8)}")
+            raise ValueError(f"{name} must be a multiple of 8, at least 64; got {value}, the nearest is {max(64, round(value / 8) * 8)}")
 
 
 def check_images(images: Any, name: str) -> Tensor:
     """`[F, H, W, 3]` in [0, 1]; raises ValueError for anything else."""
     if not isinstance(images, Tensor) or images.ndim != 4:
-        raise ValueError(f"{name}: an IMAGE batch [frames, height, width, 3] is wanted")
+        raise ValueError(f"{name} must be an IMAGE batch [frames, height, width, 3]")
     if images.shape[0] == 0:
-        raise ValueError(f"{name}: the batch holds no frames; connect at least one image")
+        raise ValueError(f"{name}: the batch contains no frames; connect at least one image")
     if images.shape[-1] != 3:
-        channels = {1: "one channel (a mask or greyscale): convert it to RGB", 4: "an alpha channel: composite it over a background, "
-                    "or take the RGB output of Load Image"}.get(images.shape[-1], f"{images.shape[-1]} channels: convert it to RGB")
-        raise ValueError(f"{name}: the image has {channels}")
+        known = {1: "one channel (a mask or greyscale image): convert it to RGB",
+                 4: "an alpha channel: composite it over a background, or use the RGB output of Load Image"}
+        raise ValueError(f"{name}: the image has {known.get(images.shape[-1], f'{images.shape[-1]} channels: convert it to RGB')}")
     # some frames at a time: the check takes as much again as what it looks at
     if not all(torch.isfinite(part).all() for part in images.split(8)):
-        raise ValueError(f"{name}: the image has values that are not finite (NaN or infinity); repair the node that made it")
+        raise ValueError(f"{name}: the image contains NaN or infinite values; check the node that made it")
     return images

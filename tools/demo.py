@@ -73,7 +73,7 @@ def check(arguments: argparse.Namespace) -> None:
     for name in ("frames", "steps"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
-            raise DemoError(f"--{name}: {value} is too few; at least 1 is wanted")
+            raise DemoError(f"--{name} must be at least 1; got {value}")
     if arguments.models is None:
         if arguments.image or arguments.pose:
             raise DemoError("--image and --pose need --models DIR; a drawing for the built-in model is given by --picture FILE")
@@ -87,11 +87,11 @@ def check(arguments: argparse.Namespace) -> None:
     if arguments.picture is not None:
         raise DemoError("--picture is for the built-in model; with --models, give the picture by --image FILE")
     if arguments.motion:
-        raise DemoError("--motion is for the built-in model; with --models, give the motion as a pose video: --pose FILE")
+        raise DemoError("--motion is for the built-in model; with --models, set a pose video: --pose FILE")
     for name in ("image", "pose", "models"):
         path = getattr(arguments, name)
         if path is not None and not path.exists():
-            raise DemoError(f"--{name}: there is no {path}")
+            raise DemoError(f"--{name}: {path} not found")
 
 
 def check_picture(path: Path) -> None:
@@ -170,7 +170,7 @@ def weight_files(folder: Path) -> list[Path]:
     found: dict[str, Path] = {}
     for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in WEIGHTS):
         if path.name in found:
-            raise DemoError(f"--models: {found[path.name]} and {path} have one name; give a folder with the files of one model")
+            raise DemoError(f"--models: {found[path.name]} and {path} have the same name; set a folder with the files of one model")
         found[path.name] = path
     return list(found.values())
 
@@ -183,7 +183,7 @@ def find_vae(folder: Path) -> Path:
                 return path
         except CheckpointError as error:
             say(str(error))
-    raise DemoError(f"--models: {folder} holds no VAE; put vae-ft-mse-840000-ema-pruned.safetensors beside the other files")
+    raise DemoError(f"--models: {folder} contains no VAE; put vae-ft-mse-840000-ema-pruned.safetensors beside the other files")
 
 
 def link_models(models: Path, given: Path) -> None:
@@ -202,7 +202,7 @@ def write_inputs(inputs: Path, image: Path | None, pose: Path | None) -> None:
     try:
         Image.open(source).convert("RGB").save(inputs / published.PICTURE)
     except OSError as error:
-        raise DemoError(f"--image: {source} is no picture that can be read ({error})") from error
+        raise DemoError(f"--image: {source} is not a readable image ({error})") from error
     shutil.copyfile(pose or drawn / equipment.CLIP, inputs / published.CLIP)
     shutil.rmtree(drawn)
 

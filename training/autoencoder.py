@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from animate_core.demo.character import HELD_OUT_SEED
-from animate_core.demo.clip import HEIGHT, WIDTH, demo_clip
-from animate_core.demo.motion import MOTIONS
+from animate_core.checkpoints import read_state_dict
 from animate_core.preprocess import LATENT_SCALE
 
+from .demo_data import random_pictures
 from .loop import Average, Plan, train
 from .optim import MuonWithAdamW
 
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 CHANNELS = 64
 CROP = 64
+SIZES = ((192, 288), (192, 288), (192, 288), (128, 192), (256, 384), (288, 192))  # of the pictures that crops are taken from
 
 
 class Clamp(nn.Module):
@@ -78,25 +79,37 @@ def load_autoencoder(state_dict: dict[str, Tensor]) -> Autoencoder:
     return network.eval().requires_grad_(False)
 
 
-def pictures(count: int, seed: int) -> Tensor:
-    """Single frames of `count` characters of the training seeds, in motion, `[count, 3, 192, 128]` uint8."""
-    rng = np.random.default_rng(seed)
-    out = torch.empty(count, 3, HEIGHT, WIDTH, dtype=torch.uint8)
-    for i in range(count):
-        clip = demo_clip(int(rng.integers(HELD_OUT_SEED)), str(rng.choice(list(MOTIONS))), 1, motion_seed=int(rng.integers(HELD_OUT_SEED)))
-        out[i] = torch.from_numpy(clip.frames[0].copy()).permute(2, 0, 1)
-    return out
+def pictures(count: int, seed: int) -> list[Tensor]:
+    """About `count` pictures of random characters, a tensor `[n, 3, H, W]` uint8 for each of SIZES."""
+    return [torch.from_numpy(random_pictures(max(1, count // len(SIZES)), width, height, seed + i)).permute(0, 3, 1, 2).contiguous()
+            for i, (width, height) in enumerate(SIZES)]
 
 
-def crops(source: Tensor, batch: int, generator: torch.Generator) -> Tensor:
+def crops(sources: Sequence[Tensor], batch: int, generator: torch.Generator) -> Tensor:
     """Random CROP x CROP pieces, mirrored at random, in [-1, 1]."""
-    which = torch.randint(len(source), (batch,), generator=generator).tolist()
-    top = torch.randint(HEIGHT - CROP + 1, (batch,), generator=generator).tolist()
-    left = torch.randint(WIDTH - CROP + 1, (batch,), generator=generator).tolist()
-    mirror = torch.randint(2, (batch,), generator=generator).tolist()
-    pieces = [source[i, :, y:y + CROP, x:x + CROP].flip(-1) if m else source[i, :, y:y + CROP, x:x + CROP]
-              for i, y, x, m in zip(which, top, left, mirror, strict=True)]
+    def one(limit: int) -> int:
+        return int(torch.randint(limit, (1,), generator=generator))
+
+    pieces = []
+    for _ in range(batch):
+        source = sources[one(len(sources))]
+        y, x = one(source.shape[-2] - CROP + 1), one(source.shape[-1] - CROP + 1)
+        piece = source[one(len(source)), :, y:y + CROP, x:x + CROP]
+        pieces.append(piece.flip(-1) if one(2) else piece)
     return torch.stack(pieces).float() / 127.5 - 1
+
+
+def edge_loss(y: Tensor, x: Tensor) -> Tensor:
+    """Mean absolute difference of the pictures' differences between neighbours, which blurred edges fail in."""
+    return F.l1_loss(y.diff(dim=-1), x.diff(dim=-1)) + F.l1_loss(y.diff(dim=-2), x.diff(dim=-2))
+
+
+@torch.no_grad()
+def preview_colours(network: Autoencoder, pictures: Tensor) -> Tensor:
+    """`FamilyPreset.latent_rgb` of an autoencoder `[5, 3]`: least squares over pictures `[B, 3, H, W]` in [-1, 1] and their latents."""
+    latents = torch.cat([network.encode(part) for part in pictures.split(8)]).movedim(1, -1).flatten(0, 2)
+    colours = F.avg_pool2d(pictures, 8).movedim(1, -1).flatten(0, 2)
+    return torch.linalg.lstsq(torch.cat([latents, torch.ones(len(latents), 1)], dim=1), colours).solution
 
 
 def decibels(mse: float, span: float = 2.0) -> float:
@@ -104,12 +117,18 @@ def decibels(mse: float, span: float = 2.0) -> float:
 
 
 def train_autoencoder(folder: Path, plan: Plan, *, batch: int = 16, count: int = 5000, seed: int = 1, compiled: bool = True,
-                      until: float = float("inf")) -> tuple[Autoencoder, Average]:
-    """L1 + 8 MSE on crops, latents kept near unit spread and decoded with a little noise on them."""
+                      begin: Path | None = None, until: float = float("inf")) -> tuple[Autoencoder, Average]:
+    """L1 + 8 MSE + edges on crops, latents kept near unit spread and decoded with a little noise on them.
+
+    begin: an autoencoder's file to begin with. Raises CheckpointError for one that is none.
+    """
+    torch.manual_seed(seed)
+    network = Autoencoder()
+    if begin is not None:
+        network.load_state_dict(load_autoencoder(read_state_dict(begin)).state_dict())
+    network.to(memory_format=torch.channels_last)
     log.info("drawing %d pictures", count)
     source = pictures(count, seed)
-    torch.manual_seed(seed)
-    network = Autoencoder().to(memory_format=torch.channels_last)
     edges = [network.taesd_encoder[0], network.taesd_encoder[-1], network.taesd_decoder[1], network.taesd_decoder[-1]]
     optimizer = MuonWithAdamW(network.parameters(), plan.lr, first_and_last=[p for m in edges for p in m.parameters()])
     encode = torch.compile(network.taesd_encoder) if compiled else network.taesd_encoder
@@ -123,7 +142,8 @@ def train_autoencoder(folder: Path, plan: Plan, *, batch: int = 16, count: int =
             y = decode(z + 0.05 * torch.randn(z.shape, generator=generator)).float() * 2 - 1
         mse = F.mse_loss(y, x)
         spread = (z.mean() ** 2 + (z.std() - 1) ** 2) + 1e-3 * F.relu(z.abs() - 2.5).square().mean()
-        return F.l1_loss(y, x) + 8 * mse + 0.05 * spread, {"psnr": decibels(float(mse.detach())), "spread": float(z.detach().std())}
+        value = F.l1_loss(y, x) + 8 * mse + 0.5 * edge_loss(y, x) + 0.05 * spread
+        return value, {"psnr": decibels(float(mse.detach())), "spread": float(z.detach().std())}
 
     settings: dict[str, Any] = {"batch": batch, "count": count, "seed": seed, "lr": plan.lr}
     return network, train(network, optimizer, loss, plan, folder, settings, until=until)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from dataclasses import dataclass, field
@@ -45,6 +46,7 @@ class Networks:
 class Data:
     """kind "demo": procedural characters (counts of characters for stage 1 and 2). "videos": the folder or JSON list `source`.
 
+    width, height: of videos. sizes: of procedural characters, "192x288"; a size named twice gets twice the share.
     unreadable: whether a bad file stops the run or is left out with a warning.
     """
 
@@ -53,6 +55,7 @@ class Data:
     unreadable: Literal["refuse", "skip"] = "refuse"
     width: int = 512
     height: int = 768
+    sizes: tuple[str, ...] = (f"{WIDTH}x{HEIGHT}",)
     stride: int = 4
     reference_margin: int = 30
     workers: int = 2
@@ -60,6 +63,17 @@ class Data:
     pose_frames: int = 4
     clip_characters: int = 400
     clip_frames: int = 20
+
+    def demo_sizes(self) -> dict[tuple[int, int], int]:
+        """Width and height -> how often it is named. Raises TrainingError."""
+        out: dict[tuple[int, int], int] = {}
+        for text in self.sizes:
+            match = re.fullmatch(r"(\d+)x(\d+)", text)
+            size = (int(match[1]), int(match[2])) if match else (0, 0)
+            if size[0] % 8 or size[1] % 8 or min(size) < 64:
+                raise TrainingError(f"data.sizes: {text!r}; must be like 192x288, both multiples of 8 from 64 up")
+            out[size] = out.get(size, 0) + 1
+        return out
 
 
 @dataclass(frozen=True)
@@ -112,10 +126,10 @@ def fill(default: T, values: dict[str, Any], where: str) -> T:
     changes: dict[str, Any] = {}
     for key, value in values.items():
         if key not in hints:
-            raise TrainingError(f"{where}{key}: there is no such setting; known are {', '.join(hints)}")
+            raise TrainingError(f"{where}{key} is unknown; choose from: {', '.join(hints)}")
         if dataclasses.is_dataclass(hints[key]):
             if not isinstance(value, dict):
-                raise TrainingError(f"{where}{key}: a table [{key}] is wanted")
+                raise TrainingError(f"{where}{key} must be a table [{key}]")
             changes[key] = fill(getattr(default, key), value, f"{where}{key}.")
             continue
         changes[key] = fitting(value, hints[key], f"{where}{key}")
@@ -126,17 +140,17 @@ def fitting(value: Any, hint: Any, name: str) -> Any:
     origin, choices = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         if value not in choices:
-            raise TrainingError(f"{name}: {value!r} is none of {', '.join(map(repr, choices))}")
+            raise TrainingError(f"{name}: {value!r} is unknown; choose from: {', '.join(map(repr, choices))}")
         return value
     if origin is tuple:
         if not isinstance(value, list) or not value:
-            raise TrainingError(f"{name}: a list of numbers is wanted, not {value!r}")
+            raise TrainingError(f"{name} must be a list of numbers; got {value!r}")
         return tuple(fitting(v, choices[0], name) for v in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, hint) or isinstance(value, bool) != (hint is bool):
         kind = hint.__name__ if not isinstance(hint, types.UnionType) else str(hint)
-        raise TrainingError(f"{name}: {value!r} is no {kind}")
+        raise TrainingError(f"{name} must be of type {kind}; got {value!r}")
     return value
 
 
@@ -144,30 +158,29 @@ def check(config: Config) -> Config:
     """Raises TrainingError for values that cannot work together."""
     data = config.data
     if data.width % 8 or data.height % 8 or min(data.width, data.height) < 64:
-        raise TrainingError(f"data.width, data.height: {data.width}x{data.height}; both must be multiples of 8 from 64 up")
+        raise TrainingError(f"data.width and data.height must be multiples of 8, at least 64; got {data.width}x{data.height}")
     if data.kind == "videos" and not data.source:
-        raise TrainingError("data.source: a folder of videos with pose videos beside them, or a JSON list, is wanted")
+        raise TrainingError("data.source is missing: set a folder of videos with pose videos beside them, or a JSON list")
     if data.kind == "videos" and not (config.networks.vae and config.networks.clip):
-        raise TrainingError("networks.vae and networks.clip: the autoencoder and the image encoder to train with are wanted")
+        raise TrainingError("networks.vae and networks.clip are missing: set the autoencoder and the image encoder to train with")
     if not config.networks.widths and not (config.networks.denoiser and config.networks.reference):
-        raise TrainingError("networks: give files (denoiser, reference, guider), or widths for networks from nothing")
-    if data.kind == "demo" and (data.width, data.height) != (WIDTH, HEIGHT):
-        raise TrainingError(f"data.width, data.height: procedural characters are drawn at {WIDTH}x{HEIGHT}")
+        raise TrainingError("networks: set files (denoiser, reference, guider), or widths to train from scratch")
+    data.demo_sizes()
     for number in (1, 2):
         stage = config.stage(number)
         for key in ("steps", "clips", "frames", "accumulate"):
             if getattr(stage, key) < 1:
-                raise TrainingError(f"stage{number}.{key}: {getattr(stage, key)} is too few; at least 1 is wanted")
+                raise TrainingError(f"stage{number}.{key} must be at least 1; got {getattr(stage, key)}")
         for key in ("unconditional", "late", "decay"):
             if not 0 <= getattr(stage, key) <= 1:
-                raise TrainingError(f"stage{number}.{key}: {getattr(stage, key)} is not in 0..1")
+                raise TrainingError(f"stage{number}.{key} must be between 0 and 1; got {getattr(stage, key)}")
         for key in ("crop_scale", "crop_ratio"):
             if len(getattr(stage, key)) != 2:
-                raise TrainingError(f"stage{number}.{key}: two numbers are wanted, the least and the most")
+                raise TrainingError(f"stage{number}.{key} must be two numbers, the minimum and the maximum")
     if data.kind == "demo" and (config.stage1.frames > data.pose_frames or config.stage2.frames > data.clip_frames):
         raise TrainingError("data: pose_frames and clip_frames must be at least the frames of stage 1 and of stage 2")
     if data.kind == "demo" and (data.pose_characters % PART or data.clip_characters % PART):
-        raise TrainingError(f"data.pose_characters, data.clip_characters: multiples of {PART} are wanted")
+        raise TrainingError(f"data.pose_characters and data.clip_characters must be multiples of {PART}")
     return config
 
 
@@ -176,9 +189,9 @@ def read_config(path: Path) -> Config:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise TrainingError(f"{path}: cannot be read ({error.strerror})") from error
+        raise TrainingError(f"{path} cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TrainingError(f"{path}: not a TOML file ({error})") from error
+        raise TrainingError(f"{path} is not a TOML file ({error})") from error
     try:
         return check(fill(Config(), values, ""))
     except TrainingError as error:

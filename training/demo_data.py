@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from safetensors import safe_open
 from torch import Tensor
 
 from animate_core.demo.character import HELD_OUT_SEED
-from animate_core.demo.clip import DemoClip, demo_clip, draw_pose, reference_frame
-from animate_core.demo.motion import MOTIONS
+from animate_core.demo.clip import HEIGHT, REFERENCE_SEED_SHIFT, WIDTH, DemoClip, demo_clip, draw_clip, draw_pose
+from animate_core.demo.motion import MOTIONS, keypoints, make_moves
+from animate_core.demo.world import make_drawing
 from animate_core.preprocess import clip_input
 
 from .loop import write_tensors
@@ -36,11 +37,13 @@ class DemoSet:
     frames: int
     moving: bool
     first_seed: int
+    width: int = WIDTH
+    height: int = HEIGHT
 
     @property
     def name(self) -> str:
         """The set's folder; a set of more characters goes on in the same one."""
-        return f"{'clips' if self.moving else 'poses'}-of-{self.frames}-from-{self.first_seed}"
+        return f"{'clips' if self.moving else 'poses'}-of-{self.frames}-from-{self.first_seed}-{self.width}x{self.height}"
 
     @property
     def parts(self) -> list[str]:
@@ -53,17 +56,60 @@ def draw(plan: DemoSet, index: int) -> tuple[DemoClip, DemoClip]:
     if not 0 <= seed < HELD_OUT_SEED:
         raise ValueError(f"seed {seed} is held out from training")
     rng = np.random.default_rng((0xDA7A, seed, plan.moving))
-    names = list(MOTIONS)
 
     def clip(frames: int) -> DemoClip:
-        return demo_clip(seed, str(rng.choice(names)), frames, motion_seed=int(rng.integers(HELD_OUT_SEED)), period=rng.uniform(12, 28))
+        return demo_clip(seed, random_motion(rng, seed, plan.width, plan.height), frames, motion_seed=int(rng.integers(HELD_OUT_SEED)),
+                         period=rng.uniform(12, 28), width=plan.width, height=plan.height, make=make_drawing)
 
+    reference = reference_drawing(seed, plan.width, plan.height)
     if plan.moving:
-        reference = reference_frame(seed) if rng.random() < 0.5 else clip(1)
-        return reference, clip(plan.frames)
+        return reference if rng.random() < 0.5 else clip(1), clip(plan.frames)
     singles = [clip(1) for _ in range(plan.frames)]
-    return reference_frame(seed), DemoClip(singles[0].character, *(np.concatenate([getattr(s, n) for s in singles])
-                                                                  for n in ("frames", "masks", "poses", "keypoints")))
+    return reference, DemoClip(reference.character, *(np.concatenate([getattr(s, n) for s in singles])
+                                                      for n in ("frames", "masks", "poses", "keypoints")))
+
+
+def reference_drawing(seed: int, width: int = WIDTH, height: int = HEIGHT) -> DemoClip:
+    """One frame of the drawing of `seed` in another pose than its motions': walking, or with its arms away from the body, up to a T."""
+    character = make_drawing(seed)
+    moves = make_moves("walk", (seed + REFERENCE_SEED_SHIFT) % (1 << 24), 1)
+    rng = np.random.default_rng((0x2EF, seed))
+    if rng.random() < 0.4:
+        moves.shoulder[:], moves.elbow[:], moves.lift[:] = rng.uniform(0.4, 1.6), rng.uniform(-0.1, 0.2), 0
+    return draw_clip(character, keypoints(character, moves, width, height), width, height)
+
+
+def random_motion(rng: np.random.Generator, seed: int, width: int, height: int) -> str:
+    """One of MOTIONS; lying down only where the body fits between the picture's sides."""
+    motion = str(rng.choice(list(MOTIONS)))
+    return "free" if motion == "lie_down" and make_drawing(seed).height * height > 0.9 * width else motion
+
+
+def random_pictures(count: int, width: int, height: int, seed: int) -> np.ndarray:
+    """Single frames of `count` random characters of the training seeds, in motion, `[count, height, width, 3]` uint8."""
+    rng = np.random.default_rng((0x91C, seed))
+    out = np.empty((count, height, width, 3), np.uint8)
+    for i in range(count):
+        who = int(rng.integers(HELD_OUT_SEED))
+        motion = random_motion(rng, who, width, height)
+        out[i] = demo_clip(who, motion, 1, motion_seed=int(rng.integers(HELD_OUT_SEED)), width=width, height=height,
+                           make=make_drawing).frames[0]
+    return out
+
+
+def roughened(keypoints: Tensor, generator: torch.Generator) -> Tensor:
+    """Points `[F, 18, 3]` of one clip as detectors give them: half of the clips exact, others with jitter, some with points not seen."""
+    kind = float(torch.rand((), generator=generator))
+    if kind < 0.5:
+        return keypoints
+    out = keypoints.clone()
+    span = float((keypoints[..., 1].amax(-1) - keypoints[..., 1].amin(-1)).mean())
+    out[..., :2] += span * 0.006 * torch.rand((), generator=generator) * torch.randn(out.shape[:2] + (2,), generator=generator)
+    if kind > 0.75:
+        hidden = torch.rand(18, generator=generator) < 0.08
+        hidden[14:18] |= torch.rand(4, generator=generator) < 0.25  # eyes and ears, which detectors miss in drawings
+        out[:, hidden, 2] = 0
+    return out
 
 
 def picture_tensor(pictures: np.ndarray) -> Tensor:
@@ -104,8 +150,8 @@ def prepare(plan: DemoSet, folder: Path, encode: Encode, embed: Embed, clip_size
 class EncodedSet:
     """A prepared set in memory, as batches."""
 
-    def __init__(self, plan: DemoSet, folder: Path, width: int, height: int) -> None:
-        self.plan, self.width, self.height = plan, width, height
+    def __init__(self, plan: DemoSet, folder: Path) -> None:
+        self.plan = plan
         parts: dict[str, list[Tensor]] = {"latents": [], "tokens": [], "keypoints": []}
         for name in plan.parts:
             with safe_open(folder / plan.name / name, "pt") as file:
@@ -113,11 +159,15 @@ class EncodedSet:
                     tensors.append(file.get_tensor(key))
         self.latents, self.tokens, self.keypoints = (torch.cat(parts[k]) for k in parts)
 
-    def poses(self, keypoints: Tensor) -> Tensor:
-        """`[..., 18, 3]` -> skeleton pictures `[..., 3, H, W]` in [0, 1]."""
-        flat = keypoints.reshape(-1, 18, 3).numpy()
-        drawn = np.stack([draw_pose(p, self.width, self.height) for p in flat])
-        return (torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 255).unflatten(0, keypoints.shape[:-2])
+    def poses(self, keypoints: Tensor, generator: torch.Generator) -> Tensor:
+        """`[B, F, 18, 3]` -> skeleton pictures `[B, F, 3, H, W]` in [0, 1], each clip's in a thickness of its own."""
+        clips = []
+        for points in keypoints:
+            thickness = float(torch.rand((), generator=generator))
+            factor = 1.0 if thickness < 0.5 else 0.6 + 1.2 * (2 * thickness - 1)
+            drawn = np.stack([draw_pose(p, self.plan.width, self.plan.height, factor) for p in roughened(points, generator).numpy()])
+            clips.append(torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 255)
+        return torch.stack(clips)
 
     def batch(self, clips: int, frames: int, generator: torch.Generator) -> Batch:
         """Random characters. A still set: any picture is the reference of the others; a moving one: its reference frame."""
@@ -134,14 +184,4 @@ class EncodedSet:
             token.append(self.tokens[i, source])
             points.append(self.keypoints[i, chosen])
         return Batch(torch.stack(target).float(), torch.stack(reference).float(), torch.stack(token).float().unsqueeze(1),
-                     self.poses(torch.stack(points)))
-
-
-def held_out(count: int, frames: int) -> Sequence[tuple[DemoClip, DemoClip, str]]:
-    """`count` held-out characters with held-out motions: reference (at ease), clip, motion's name."""
-    names = list(MOTIONS)
-    out = []
-    for i in range(count):
-        seed, motion = HELD_OUT_SEED + i, names[i % len(names)]
-        out.append((reference_frame(seed), demo_clip(seed, motion, frames), motion))
-    return out
+                     self.poses(torch.stack(points), generator))

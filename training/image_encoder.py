@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from animate_core.demo.character import HELD_OUT_SEED
-from animate_core.demo.clip import demo_clip
-from animate_core.demo.motion import MOTIONS
+from animate_core.demo.clip import HEIGHT, WIDTH, demo_clip
+from animate_core.demo.world import make_drawing
 
-from .demo_data import clip_pixels
+from .demo_data import clip_pixels, random_motion
 from .loop import Average, Plan, train
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,8 @@ def pairs(count: int, seed: int) -> tuple[Tensor, Tensor]:
     for i in range(count):
         character = int(rng.integers(HELD_OUT_SEED))
         for k in range(2):
-            clip = demo_clip(character, str(rng.choice(list(MOTIONS))), 1, motion_seed=int(rng.integers(HELD_OUT_SEED)))
+            motion = random_motion(rng, character, WIDTH, HEIGHT)
+            clip = demo_clip(character, motion, 1, motion_seed=int(rng.integers(HELD_OUT_SEED)), make=make_drawing)
             pixels[i, k] = clip_pixels(clip.frames[0], SIZE)[0].half()
         known.append(facts(clip.character))
     return pixels, torch.tensor(known)

@@ -61,7 +61,7 @@ def write_file(path: Path, write: Callable[[Path], None]) -> bool:
         write(partial)
         os.replace(partial, path)
     except (OSError, RuntimeError, SafetensorError) as error:
-        log.error("could not save %s (%s); what was there before stays", path, error)
+        log.error("could not save %s (%s); the previous file is kept", path, error)
         try:
             partial.unlink(missing_ok=True)
         except OSError:
@@ -73,7 +73,7 @@ def write_file(path: Path, write: Callable[[Path], None]) -> bool:
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """A safetensors file, as a whole or not at all. Raises TrainingError if it cannot be written."""
     if not write_file(path, lambda partial: save_file(tensors, partial)):
-        raise TrainingError(f"{path}: could not be written; make room and run the command again: the checkpoint is kept")
+        raise TrainingError(f"{path}: could not be written; free disk space and run the command again: the checkpoint is kept")
 
 
 def read_checkpoint(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
@@ -82,10 +82,10 @@ def read_checkpoint(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
         old = content["settings"]
     except Exception as error:
-        raise TrainingError(f"{path}: cannot be read as a checkpoint ({error}); remove it to begin anew") from error
+        raise TrainingError(f"{path}: cannot be read as a checkpoint ({error}); delete it to start again") from error
     different = [f"{k}: {old.get(k)!r} then, {settings.get(k)!r} now" for k in sorted({*old, *settings}) if old.get(k) != settings.get(k)]
     if different:
-        raise TrainingError(f"{path} was made with other settings ({'; '.join(different)}); go back to them, or give another --folder")
+        raise TrainingError(f"{path} was made with different settings ({'; '.join(different)}); use the same settings, or another --folder")
     return content
 
 
@@ -132,7 +132,7 @@ def train(network: nn.Module, optimizer: torch.optim.Optimizer, loss: Callable[[
         for part in range(plan.accumulate):
             value, figures = loss(step * plan.accumulate + part)
             if not torch.isfinite(value):
-                raise TrainingError(f"the loss is not finite at step {step}; the last checkpoint is kept. Lower the learning rate")
+                raise TrainingError(f"the loss is NaN or infinite at step {step}; the last checkpoint is kept. Lower the learning rate")
             backward(value / plan.accumulate)
             for key, number in {"loss": float(value.detach()), **figures}.items():
                 sums[key] = sums.get(key, 0.0) + number / plan.accumulate

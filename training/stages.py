@@ -23,7 +23,7 @@ from animate_core.unet import UNet
 from .animate import animate
 from .autoencoder import load_autoencoder
 from .config import Config, Networks, Stage
-from .demo_data import DemoSet, EncodedSet, prepare
+from .demo_data import PART, DemoSet, EncodedSet, prepare
 from .diffusion import Noising, make_noising
 from .figures import to_bytes, to_unit
 from .loop import Plan, TrainingError, train
@@ -58,7 +58,7 @@ def load_networks(n: Networks, device: torch.device, seed: int = 0) -> AnimateNe
         denoiser = UNet(dataclasses.replace(config_r, motion=True, out_channels=4))
         missing, unexpected = denoiser.load_state_dict(raw, strict=False)
         if unexpected or any(".motion_modules." not in k for k in missing):
-            raise TrainingError(f"{n.denoiser}: is no denoising UNet: {len(missing)} tensors missing, {len(unexpected)} unexpected")
+            raise TrainingError(f"{n.denoiser} is not a denoising UNet: {len(missing)} tensors missing, {len(unexpected)} unexpected")
     config_r, weights, _ = prepare_reference_net(read_state_dict(Path(n.reference)), n.reference, **shape)
     reference = UNet(config_r)
     reference.load_state_dict(weights, strict=True)
@@ -92,8 +92,8 @@ class Frozen:
             return
         weights = read_state_dict(path)
         if "taesd_encoder.0.weight" not in weights:
-            raise TrainingError(f"networks.vae: {path} is no autoencoder in TAESD's shape; for Stable Diffusion's give the folder in "
-                                "diffusers' format (config.json and weights)")
+            raise TrainingError(f"networks.vae: {path} is not an autoencoder of TAESD's shape; for Stable Diffusion's VAE set the folder "
+                                "in diffusers format (config.json and weights)")
         small = load_autoencoder(weights).to(device).to(memory_format=torch.channels_last)
         self.encode = lambda x: small.encode(x.to(device, memory_format=torch.channels_last))
         self.decode = lambda z: small.decode(z.to(device))
@@ -121,24 +121,38 @@ class Frozen:
 
 
 def demo_batches(config: Config, number: int, data: Path, seed: int) -> Callable[[int], Batch]:
-    d, stage = config.data, config.stage(number)
-    plan = demo_set(config, number)
-    encoded = EncodedSet(plan, data, d.width, d.height)
-    return lambda n: encoded.batch(stage.clips, stage.frames, torch.Generator().manual_seed(seed * 1_000_003 + n))
+    """Batches of one size each, drawn by the shares of the sizes."""
+    stage = config.stage(number)
+    sets = [EncodedSet(plan, data) for plan in demo_sets(config, number)]
+    share = torch.tensor([float(encoded.plan.characters) for encoded in sets])
+
+    def batch(n: int) -> Batch:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + n)
+        chosen = sets[int(torch.multinomial(share, 1, generator=generator))]
+        return chosen.batch(stage.clips, stage.frames, generator)
+
+    return batch
 
 
-def demo_set(config: Config, number: int) -> DemoSet:
+def demo_sets(config: Config, number: int) -> list[DemoSet]:
+    """A set for each size, its characters by the size's share, in whole parts of PART; no character is in two."""
     d = config.data
-    if number == 1:
-        return DemoSet(d.pose_characters, d.pose_frames, moving=False, first_seed=0)
-    return DemoSet(d.clip_characters, d.clip_frames, moving=True, first_seed=1_000_000)
+    characters, frames, first = (d.pose_characters, d.pose_frames, 0) if number == 1 else (d.clip_characters, d.clip_frames, 1_000_000)
+    sizes = d.demo_sizes()
+    out = []
+    for (width, height), times in sizes.items():
+        count = max(1, round(characters * times / sum(sizes.values()) / PART)) * PART
+        out.append(DemoSet(count, frames, moving=number == 2, first_seed=first, width=width, height=height))
+        first += 100_000
+    return out
 
 
 def prepare_demo(config: Config, stages: Sequence[int], data: Path, vae: str, clip: str) -> None:
     """Renders and encodes the stages' characters into the folder `data`, once."""
     frozen = Frozen(vae, clip, torch.device("cpu"))
     for number in stages:
-        prepare(demo_set(config, number), data, frozen.latents, frozen.tokens, frozen.clip_size)
+        for plan in demo_sets(config, number):
+            prepare(plan, data, frozen.latents, frozen.tokens, frozen.clip_size)
 
 
 def video_batches(config: Config, number: int, pairs: Sequence[Pair], frozen: Frozen, seed: int) -> Callable[[int], Batch]:
@@ -147,7 +161,7 @@ def video_batches(config: Config, number: int, pairs: Sequence[Pair], frozen: Fr
                        reference_margin=d.reference_margin, crop_scale=(stage.crop_scale[0], stage.crop_scale[1]),
                        crop_ratio=(stage.crop_ratio[0], stage.crop_ratio[1]), seed=seed)
     if len(clips) < stage.clips:
-        raise TrainingError(f"data.source: {d.source} holds {len(clips)} clips, stage{number}.clips asks for {stage.clips} in a batch")
+        raise TrainingError(f"data.source: {d.source} contains {len(clips)} clips, but stage{number}.clips needs {stage.clips} per batch")
 
     def endless(epoch: int) -> Iterator[dict[str, Tensor]]:
         while True:
@@ -161,7 +175,7 @@ def video_batches(config: Config, number: int, pairs: Sequence[Pair], frozen: Fr
     def batch(n: int) -> Batch:
         nonlocal source
         if source is None:
-            # a resumed training begins with its epoch anew
+            # a resumed training restarts its epoch
             source = endless(n // (len(clips) // stage.clips))
         item = next(source)
         target = frozen.latents(item["target"].flatten(0, 1)).unflatten(0, item["target"].shape[:2])
@@ -200,7 +214,7 @@ def make_accelerator(stage: Stage) -> Any:
     try:
         from accelerate import Accelerator, DistributedDataParallelKwargs
     except ImportError as error:
-        raise TrainingError("training needs the package accelerate: pip install -r training/requirements.txt") from error
+        raise TrainingError("training needs the Python package accelerate: pip install -r training/requirements.txt") from error
     # batches without a reference leave the ReferenceNet without gradients
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     return Accelerator(mixed_precision=stage.precision, kwargs_handlers=[unused])
@@ -278,9 +292,9 @@ def load_export(networks: AnimateNetworks, folder: Path) -> None:
     for part, name in FILES.items():
         path = folder / name
         if not path.is_file():
-            raise TrainingError(f"{folder}: holds no {name}; stage 2 begins with the weights of stage 1 (--begin FOLDER)")
+            raise TrainingError(f"{folder} contains no {name}; stage 2 starts from the weights of stage 1 (--begin FOLDER)")
         try:
             getattr(networks, part).load_state_dict({k: v.float() for k, v in read_state_dict(path).items()}, strict=True)
         except RuntimeError as error:
-            raise TrainingError(f"{path}: does not fit the networks of this configuration: {str(error).splitlines()[1].strip()}") from error
+            raise TrainingError(f"{path} does not fit the networks of this configuration: {str(error).splitlines()[1].strip()}") from error
 

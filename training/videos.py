@@ -73,11 +73,11 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
         with av.open(os.path.abspath(path), options={"format_whitelist": _FORMATS}, metadata_errors="replace") as container:
             stream = container.streams.best("video")
             if stream is None:
-                raise DataError(f"{path} holds no video stream; give a video")
+                raise DataError(f"{path} contains no video stream; use a video")
             stream.codec_context.thread_count = 1  # the loader's workers run side by side already
             yield container, stream
     except (av.FFmpegError, OSError) as error:
-        raise DataError(f"{path} cannot be decoded as a video ({error.strerror}); give a whole file of {', '.join(ENDINGS)}") from error
+        raise DataError(f"{path} cannot be decoded as a video ({error.strerror}); use a complete file: {', '.join(ENDINGS)}") from error
 
 
 def _timeline(container: Any, stream: Any) -> _Timeline | None:
@@ -135,7 +135,7 @@ def _pictures(path: Path, wanted: Iterable[int]) -> Iterator[tuple[int, Image.Im
         if not missing:
             return
         logger.debug("%s: frames %s did not turn up%s", path, sorted(missing), " after seeking" if seek else "")
-    raise DataError(f"{path}: frame {min(missing)} is absent or damaged; give a video that decodes from its first frame to its last")
+    raise DataError(f"{path}: frame {min(missing)} is missing or damaged; use a video that decodes from the first frame to the last")
 
 
 def read_frames(path: Path, indices: Sequence[int]) -> list[Image.Image]:
@@ -188,9 +188,9 @@ def _is_whole(path: Path) -> bool:
 def _inspect(path: Path) -> tuple[int, float]:
     """(number of frames, frames a second); DataError for a file that is missing, cut short or not decodable."""
     if not path.is_file():
-        raise DataError(f"{path} does not exist or is no file; give the path of a video")
+        raise DataError(f"{path} does not exist or is not a file; set the path of a video")
     if not _is_whole(path):
-        raise DataError(f"{path} is cut short: parts of it are missing at the end; copy or encode it again")
+        raise DataError(f"{path} is truncated: the end is missing; copy or encode it again")
     with _opened(path) as (container, stream):
         timeline = _timeline(container, stream)
         fps = float(stream.average_rate or 0)
@@ -250,7 +250,7 @@ def _from_folder(folder: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
                 problems.append(f"{video} has no pose video; name it {stem}_pose{video.suffix} or {stem}_kps{video.suffix} beside it, "
                                 f"or put it into {folder.name}_dwpose next to the folder or into {folder.name}/pose as {video.name}")
     if not own:
-        raise DataError(f"{folder} holds no videos ({', '.join(ENDINGS)}); give the folder that they lie in (sub-folders are not searched)")
+        raise DataError(f"{folder} contains no videos ({', '.join(ENDINGS)}); set their folder (subfolders are not searched)")
     return candidates, problems
 
 
@@ -260,9 +260,9 @@ def _from_list(source: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
     try:
         entries = json.loads(source.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{source} is no readable JSON ({error}); {right}") from error
+        raise DataError(f"{source} is not readable JSON ({error}); {right}") from error
     if not isinstance(entries, list) or not entries:
-        raise DataError(f"{source} holds {'an empty list' if entries == [] else f'a JSON {type(entries).__name__}'}; {right}")
+        raise DataError(f"{source} contains {'an empty list' if entries == [] else f'a JSON {type(entries).__name__}'}; {right}")
     candidates, problems = [], []
     for number, entry in enumerate(entries, start=1):
         names = [entry.get(key) for key in ("video_path", "kps_path")] if isinstance(entry, dict) else []
@@ -271,7 +271,7 @@ def _from_list(source: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
             video, pose = (there if there.is_file() and not here.is_file() else here for here, there in places)
             candidates.append((video, pose))
         else:
-            problems.append(f"{source}, entry {number} lacks a video_path or a kps_path; {right}")
+            problems.append(f"{source}, entry {number} needs a video_path and a kps_path; {right}")
     return candidates, problems
 
 
@@ -289,7 +289,7 @@ def find_pairs(source: Path, unreadable: Literal["refuse", "skip"] = "refuse", m
         candidates, problems = _from_list(source)
     else:
         fault = "is neither a folder nor a .json list" if source.exists() else "does not exist"
-        raise DataError(f"{source} {fault}; give a folder of videos with their pose videos, or a .json list of them")
+        raise DataError(f"{source} {fault}; set a folder of videos with their pose videos, or a .json list of them")
     pairs = []
     for video, pose in candidates:
         checked = _check(video, pose, min_frames)
@@ -345,7 +345,7 @@ class VideoClips(Dataset[dict[str, Tensor]]):
         if min(len(pairs), width, height, frames, stride, clip_size) < 1 or min(reference_margin, seed) < 0:
             raise ValueError("pairs, width, height, frames, stride and clip_size must be 1 or more, reference_margin and seed 0 or more")
         if not 0 < crop_scale[0] <= crop_scale[1] <= 1 or not 0 < crop_ratio[0] <= crop_ratio[1]:
-            raise ValueError(f"crop_scale {crop_scale} must rise within (0, 1], crop_ratio {crop_ratio} above 0")
+            raise ValueError(f"crop_scale must be increasing within (0, 1] and crop_ratio above 0; got {crop_scale} and {crop_ratio}")
         self.pairs, self.frames, self.stride, self.seed = list(pairs), frames, stride, seed
         self.size, self.clip_size, self.reference_margin = (width, height), clip_size, reference_margin
         self.crop_scale, self.crop_ratio = crop_scale, crop_ratio

@@ -11,7 +11,7 @@ const LOADERS = ["LoadImage", "LoadImageOutput"];
 const SIZE = [440, 740];
 const LEAST_HEIGHT = 440; // that of style.css, and the margins
 const LOOK_AGAIN = 400; // ms
-const WAITING = "Run the workflow once: the incoming poses show here after it.";
+const WAITING = "Run the workflow once to see the incoming poses here.";
 
 app.registerExtension({
   name: "Marionette.EditPose",
@@ -131,10 +131,10 @@ function sourceOf(node, run, picture) {
     if (!run && still) [width, height] = [still.naturalWidth, still.naturalHeight];
   } else if (address) {
     if (still) [width, height] = [still.naturalWidth, still.naturalHeight];
-    else locked = "The picture is loading.";
+    else locked = "The image is loading.";
   } else if (image !== null) {
     if (run) [width, height, count] = [run.width, run.height, run.poses.length];
-    else locked = "Run the workflow once: the picture shows here after it.";
+    else locked = "Run the workflow once to see the image here.";
   }
   const place = (name) => api.apiURL(`/view?${new URLSearchParams({ filename: name, subfolder: run.folder, type: "temp" })}`);
   return {

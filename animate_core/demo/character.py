@@ -19,6 +19,8 @@ PATTERNS = ("plain", "plain", "stripes", "bands", "dots", "emblem", "halves")
 LOWER = ("trousers", "shorts", "skirt", "dress")
 HEADWEAR = ("none", "none", "none", "cap", "beanie", "hat")
 BACKGROUNDS = ("flat", "gradient", "horizon", "hills", "room")
+PAPERS = ("plain", "lined", "squared", "photo")
+FINISHES = ("flat", "cel", "crayon", "pencil", "watercolour", "cut paper", "pixels")
 
 # From light to dark; a character's skin lies between two neighbours.
 SKIN = ((255, 224, 196), (241, 194, 155), (224, 172, 125), (198, 134, 88), (141, 85, 50), (92, 56, 38))
@@ -47,6 +49,22 @@ class Body:
 
 
 @dataclass(frozen=True)
+class Style:
+    """How a character is drawn. Lengths in body heights, amounts in 0..1.
+
+    ink: width of the outline, 0 for none. brush: how much it differs from part to part. finish: one of FINISHES. grain: amount of the
+    finish's texture. seed: of textures, which stay in place from frame to frame.
+    """
+
+    ink: float = 0.0
+    ink_colour: Colour = (30, 26, 26)
+    brush: float = 0.0
+    finish: str = "flat"
+    grain: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Looks:
     skin: Colour
     hair: str
@@ -71,6 +89,19 @@ class Looks:
     scarf: Colour | None
     gloves: Colour | None
     socks: Colour | None
+    build: str = "person"
+    trunk: str = "fitted"
+    ears: str = "human"
+    muzzle: bool = False
+    eye_kind: str = "plain"
+    mouth: str = "smile"
+    cheeks: Colour | None = None
+    tail: Colour | None = None
+    cape: Colour | None = None
+    held: str = "none"
+    held_colour: Colour = (200, 60, 60)
+    fingers: bool = False
+    barefoot: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,12 +125,13 @@ class Character:
     height: float
     x: float
     ground: float
+    style: Style = Style()
 
 
 def check_seed(seed: int) -> None:
     """Raises ValueError for a seed that no character has."""
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LAST_SEED:
-        raise ValueError(f"seed: {seed!r} is no whole number from 0 to {LAST_SEED}")
+        raise ValueError(f"seed: it must be a whole number from 0 to {LAST_SEED}; got {seed!r}")
 
 
 def hsv(h: float, s: float, v: float) -> Colour:

@@ -36,12 +36,12 @@ class DemoClip:
         return self.frames.shape[2], self.frames.shape[1]
 
 
-def draw_pose(points: Array, width: int, height: int) -> Array:
+def draw_pose(points: Array, width: int, height: int, thickness: float = 1.0) -> Array:
     """The skeleton picture `[H, W, 3]` uint8 in the style that the built-in model knows: Moore's, sticks of 1/64 of the short side.
 
-    points `[18, 3]` in pixels of the width x height picture.
+    points `[18, 3]` in pixels of the width x height picture. thickness: of the sticks against that.
     """
-    stick = max(1, round(POSE_SCALE * min(width, height) / 64))
+    stick = max(1, round(thickness * POSE_SCALE * min(width, height) / 64))
     large = draw_body(points * (POSE_SCALE, POSE_SCALE, 1), width * POSE_SCALE, height * POSE_SCALE, stick)
     return np.asarray(Image.fromarray(large).reduce(POSE_SCALE))
 
@@ -61,13 +61,14 @@ def draw_clip(character: Character, points: Array, width: int = WIDTH, height: i
 
 
 def demo_clip(seed: int, motion: str, frames: int = 16, *, motion_seed: int | None = None, period: float = DEFAULT_PERIOD,
-              width: int = WIDTH, height: int = HEIGHT, on_frame: Callable[[], None] = lambda: None) -> DemoClip:
+              width: int = WIDTH, height: int = HEIGHT, make: Callable[[int], Character] = make_character,
+              on_frame: Callable[[], None] = lambda: None) -> DemoClip:
     """The character of `seed` in one of MOTIONS, which repeats every `period` frames.
 
-    motion_seed: style of the motion; the character's seed if it is not given. on_frame: called after each frame.
-    Raises ValueError for bad arguments.
+    motion_seed: style of the motion; the character's seed if it is not given. make: `make_character`, or `world.make_drawing`.
+    on_frame: called after each frame. Raises ValueError for bad arguments.
     """
-    character = make_character(seed)
+    character = make(seed)
     moves = make_moves(motion, seed if motion_seed is None else motion_seed, frames, period)
     return draw_clip(character, keypoints(character, moves, width, height), width, height, on_frame)
 

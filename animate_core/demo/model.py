@@ -29,6 +29,6 @@ def demo_files(folder: Path = DEMO_FOLDER) -> DemoFiles:
     files = DemoFiles(**{field.name: folder / f"{field.name}.safetensors" for field in fields(DemoFiles)})
     missing = [path.name for path in vars(files).values() if not path.is_file()]
     if missing:
-        raise CheckpointError(f"{folder}: the built-in model lacks {', '.join(missing)}; reinstall the pack, or restore the folder in a "
-                              "clone with: git checkout -- models/demo")
+        raise CheckpointError(f"{folder}: files of the built-in model are missing: {', '.join(missing)}; reinstall the pack, or restore "
+                              "the folder in a clone with: git checkout -- models/demo")
     return files

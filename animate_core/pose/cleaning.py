@@ -54,9 +54,9 @@ class CleanSettings:
                 ("fix_swaps", 0 <= self.fix_swaps <= 1, strength), ("remove_outliers", 0 <= self.remove_outliers <= 1, strength),
                 ("smooth", 0 <= self.smooth <= 1, strength), ("score_threshold", 0 <= self.score_threshold < 1, "0 up to less than 1"),
                 ("max_gap", self.max_gap >= 0, "0 seconds or more"),
-                ("long_gaps", self.long_gaps in LONG_GAPS, ", ".join(LONG_GAPS)), ("fps", 0 < self.fps < np.inf, "the video's rate")):
+                ("long_gaps", self.long_gaps in LONG_GAPS, " or ".join(LONG_GAPS)), ("fps", 0 < self.fps < np.inf, "above 0")):
             if not valid:
-                raise PoseError(f"{name}: {getattr(self, name)!r} is out of range; {wanted} is wanted")
+                raise PoseError(f"{name} must be {wanted}; got {getattr(self, name)!r}")
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,12 @@ class CleanReport:
         numbers = {"outliers removed": self.outliers, "points filled": self.filled, "points hidden": self.hidden}
 
         def events(frame: int) -> list[str]:
-            told = ["nobody found, " + ("filled" if self.filled[frame] else "left empty")] if self.nobody[frame] else []
-            told += [f"{name} swapped back" for (name, *_), count in zip(SWAP_GROUPS, self.swaps[frame], strict=True) if count]
+            told = ["no person, " + ("filled" if self.filled[frame] else "left empty")] if self.nobody[frame] else []
+            told += [f"{name} swap corrected" for (name, *_), count in zip(SWAP_GROUPS, self.swaps[frame], strict=True) if count]
             return told + [name for name, counts in numbers.items() if counts[frame] and not self.nobody[frame]]
 
-        lines = [f"{len(self.nobody)} frames: {self.nobody.sum()} with nobody, {self.swaps.sum()} swaps undone, {self.outliers.sum()} "
-                 f"outliers removed, {self.filled.sum()} points filled, {self.hidden.sum()} hidden"]
+        lines = [f"{len(self.nobody)} frames: {self.nobody.sum()} without a person, {self.swaps.sum()} swaps corrected, "
+                 f"{self.outliers.sum()} outliers removed, {self.filled.sum()} points filled, {self.hidden.sum()} hidden"]
         for told, group in groupby(range(len(self.nobody)), key=events):
             first, *_, last = (*group,) * 2
             if told:
@@ -103,8 +103,8 @@ def clean(clip: PoseClip, settings: CleanSettings | None = None,
     settings = settings or CleanSettings()
     seen = clip.scores > settings.score_threshold
     if not seen.any():
-        raise PoseError(f"none of the {len(clip)} frames shows anybody: no point has a score above {settings.score_threshold:g}. A clip "
-                        "with a person in at least one frame is wanted; or lower score_threshold")
+        raise PoseError(f"no person in any of the {len(clip)} frames: no point has a score above {settings.score_threshold:g}. Use a "
+                        "clip with a person in at least one frame, or lower score_threshold")
     frames = len(clip)
     outliers, filled, hidden = np.zeros((3, frames), int)
     report = CleanReport(np.zeros((frames, len(SWAP_GROUPS)), int), outliers, filled, hidden, nobody=np.asarray(~seen.any(axis=(1, 2))))

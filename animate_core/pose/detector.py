@@ -178,7 +178,7 @@ def import_runtime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise PoseError(f"DWPose needs onnxruntime, which is not there ({error}). Install it into ComfyUI's Python: {INSTALL}; or use "
+        raise PoseError(f"DWPose needs onnxruntime, which is not installed ({error}). Install it in ComfyUI's Python: {INSTALL}; or use "
                         "another node's POSE_KEYPOINT") from error
     return onnxruntime
 
@@ -186,10 +186,10 @@ def import_runtime() -> Any:
 def choose_providers(available: Sequence[str], choice: str = "auto") -> list[str]:
     """What computes: the best provider that is there, then the CPU. Raises PoseError for an unknown choice, or if there is none."""
     if choice not in PROVIDER_CHOICES:
-        raise PoseError(f"device: {choice!r} is unknown; there are: {', '.join(PROVIDER_CHOICES)}")
+        raise PoseError(f"device: {choice!r} is unknown; choose from: {', '.join(PROVIDER_CHOICES)}")
     usable = [p for p in PROVIDERS if p in available and (p == CPU or choice == "auto")]
     if not usable:
-        raise PoseError(f"onnxruntime has no provider to compute with (only {', '.join(available) or 'none'}). Install it again: {INSTALL}")
+        raise PoseError(f"onnxruntime has no usable provider (available: {', '.join(available) or 'none'}). Reinstall it: {INSTALL}")
     return [usable[0], CPU] if usable[0] != CPU else [CPU]
 
 
@@ -214,7 +214,7 @@ def fits(shape: Sequence[Any] | None, wanted: Sequence[int | None]) -> bool:
 class Model:
     """An ONNX model that takes pictures: its file, what it takes, what computes it.
 
-    default_size: width and height where the file leaves them open. outputs: how many of its outputs are wanted.
+    default_size: width and height where the file leaves them open. outputs: how many of its outputs to read.
     Raises PoseError for a file that is missing or that onnxruntime cannot read.
     """
 
@@ -222,7 +222,7 @@ class Model:
         self.path, self.name = path, os.path.basename(path)
         self.runtime = import_runtime()
         if not os.path.isfile(path):
-            raise PoseError(f"{path}: there is no such file")
+            raise PoseError(f"{path}: file not found")
         self.providers = choose_providers(self.runtime.get_available_providers(), device)
         self.session = self.open()
         inputs = self.session.get_inputs()
@@ -258,11 +258,11 @@ class Model:
                 continue
             used = session.get_providers()[0]
             if used != self.providers[0]:
-                log.warning("%s: %s does not work here%s; %s computes instead", self.name, PROVIDERS[self.providers[0]],
+                log.warning("%s: %s does not work here%s; using %s instead", self.name, PROVIDERS[self.providers[0]],
                             f" ({problem})" if problem else "", PROVIDERS.get(used, used))
             return session
-        raise PoseError(f"{self.name} is no ONNX model that onnxruntime {self.runtime.__version__} can read: {problem}. Get the "
-                        f"whole file again, e.g. from {GET_FILES}") from problem
+        raise PoseError(f"{self.name} is not an ONNX model that onnxruntime {self.runtime.__version__} can read: {problem}. Download "
+                        f"the file again, for example from {GET_FILES}") from problem
 
     def describe(self) -> str:
         return f"takes {', '.join(map(shape_text, self.input_shapes))} and gives {', '.join(map(shape_text, self.output_shapes))}"
@@ -284,7 +284,7 @@ class Model:
             try:
                 outputs = self.session.run(self.output_names, {self.input_name: part})
                 if any(out.shape[:1] != (step,) for out in outputs):
-                    raise PoseError(f"it gave {', '.join(shape_text(out.shape) for out in outputs)} for {step} pictures")
+                    raise PoseError(f"it returned {', '.join(shape_text(out.shape) for out in outputs)} for {step} images")
             except Exception as error:
                 return self.run_otherwise(pictures, error)
             parts.append([out[:step - short] for out in outputs])
@@ -293,14 +293,14 @@ class Model:
     def run_otherwise(self, pictures: Array, error: Exception) -> list[Array]:
         """After a failure: one by one, for a model that only says it takes any number; then on the CPU."""
         if self.batch is None and len(pictures) > 1:
-            log.info("%s: takes no batch of %d (%s); one by one", self.name, len(pictures), error)
+            log.info("%s: no batch of %d possible (%s); running one by one", self.name, len(pictures), error)
             self.batch = 1
         elif self.session.get_providers()[0] != CPU:
-            log.warning("%s: %s failed (%s); the CPU computes instead until the file is opened anew", self.name, self.provider, error)
+            log.warning("%s: %s failed (%s); using the CPU instead until the file is loaded again", self.name, self.provider, error)
             self.providers = [CPU]
             self.session = self.open()
         else:
-            raise PoseError(f"{self.name} failed on a picture: {error}") from error
+            raise PoseError(f"{self.name} failed on an image: {error}") from error
         return self.run(pictures)
 
 
@@ -328,17 +328,17 @@ class DWPose:
     def __init__(self, detector_path: str, pose_path: str, device: str = "auto") -> None:
         detector, pose = Model(detector_path, device, (640, 640), 1), Model(pose_path, device, (288, 384), 2)
         if fits(detector.output_shapes[0], (None, WHOLEBODY, None)) and is_detector(pose):
-            raise PoseError(f"detector and pose model are the wrong way round: {detector.name} is the pose model ({detector.describe()}), "
+            raise PoseError(f"detector and pose_model are swapped: {detector.name} is the pose model ({detector.describe()}), "
                             f"{pose.name} the detector")
         for model, right, name, wanted, usual in (
                 (detector, is_detector, "detector", "a YOLOX person detector, [N, 3, 640, 640] to [N, 8400, 85]", "yolox_l.onnx"),
                 (pose, is_pose_model, "pose_model", "a whole-body model, [N, 3, 384, 288] to [N, 133, 576] and [N, 133, 768]",
                  "dw-ll_ucoco_384.onnx")):
             if not right(model):
-                raise PoseError(f"{name}: {model.name} is something else: it {model.describe()}. Wanted is {wanted}: {usual} from "
+                raise PoseError(f"{name}: {model.name} is a different kind of model: it {model.describe()}. Use {wanted}: {usual} from "
                                 f"{GET_FILES}")
         self.detector, self.pose = detector, pose
-        log.info("DWPose: %s by %s, %s by %s", detector.name, detector.provider, pose.name, pose.provider)
+        log.info("DWPose: %s on %s, %s on %s", detector.name, detector.provider, pose.name, pose.provider)
 
     @property
     def frames_at_once(self) -> int:
@@ -351,8 +351,7 @@ class DWPose:
     def detect_frames(self, frames: Array) -> list[Found]:
         """What each RGB picture of `[F, H, W, 3]` uint8 holds. Hand over `frames_at_once` at a time."""
         if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
-            raise PoseError(f"frames of shape {frames.shape} and type {frames.dtype} are no pictures; [frames, height, width, 3] uint8 is "
-                            "wanted")
+            raise PoseError(f"frames must be [frames, height, width, 3] uint8; got shape {frames.shape} and type {frames.dtype}")
         frames = frames[..., ::-1]  # both models take BGR
         found = self.find_people(frames)
         whole = np.array([[0, 0, frames.shape[2], frames.shape[1]]], np.float32)
@@ -369,7 +368,7 @@ class DWPose:
         output = model.run(np.stack([canvas for canvas, _ in inputs]).transpose(0, 3, 1, 2))[0]
         rows = sum((model.height // s) * (model.width // s) for s in STRIDES)
         if output.ndim != 3 or output.shape[1] != rows or output.shape[2] <= PERSON_COLUMN:
-            raise PoseError(f"detector: {model.name} gave {shape_text(output.shape)}; wanted is [N, {rows}, 85]")
+            raise PoseError(f"detector: the output of {model.name} must be [N, {rows}, 85]; got {shape_text(output.shape)}")
         return [find_boxes(out, model.width, model.height, scale) for out, (_, scale) in zip(output, inputs, strict=True)]
 
     def find_points(self, boxes: list[tuple[Array, Array]]) -> Array:
@@ -383,8 +382,8 @@ class DWPose:
             x, y = model.run(normalise(crops))
             lines = (x.ndim, y.ndim, x.shape[1:2], y.shape[1:2]) == (3, 3, (WHOLEBODY,), (WHOLEBODY,))
             if not lines or x.shape[2] * model.height != y.shape[2] * model.width:
-                raise PoseError(f"pose_model: {model.name} gave {shape_text(x.shape)} and {shape_text(y.shape)}; "
-                                f"wanted is [N, {WHOLEBODY}, {2 * model.width}] and [N, {WHOLEBODY}, {2 * model.height}]")
+                raise PoseError(f"pose_model: the outputs of {model.name} must be [N, {WHOLEBODY}, {2 * model.width}] and "
+                                f"[N, {WHOLEBODY}, {2 * model.height}]; got {shape_text(x.shape)} and {shape_text(y.shape)}")
             points = decode_simcc(x, y, model.width, model.height)
             centre, size = (np.stack(values)[:, None] for values in zip(*parts, strict=True))
             points[..., :2] = points[..., :2] / (model.width, model.height) * size + centre - size / 2

@@ -89,7 +89,7 @@ MOORE = STYLES["Moore"]
 def check_picture(width: int, height: int) -> None:
     """Raises PoseError for a size of which no picture is drawn."""
     if not (1 <= width <= LARGEST_SIDE and 1 <= height <= LARGEST_SIDE):
-        raise PoseError(f"a picture of {width}x{height} pixels cannot be drawn; sides of 1 to {LARGEST_SIDE} are wanted")
+        raise PoseError(f"width and height must be 1 to {LARGEST_SIDE} pixels to draw; got {width}x{height}")
 
 
 def fit_points(points: Array, source: tuple[int, int], target: tuple[int, int], fit: Fit) -> Array:
@@ -113,7 +113,7 @@ def draw_people(people: Array, width: int, height: int, style: DrawStyle = MOORE
     Raises PoseError for another shape or a size that is none.
     """
     if people.ndim != 3 or people.shape[1:] != (NUM_POINTS, 3):
-        raise PoseError(f"points of shape {people.shape} are no people; [people, {NUM_POINTS}, 3] is wanted")
+        raise PoseError(f"people must be [people, {NUM_POINTS}, 3]; got shape {people.shape}")
     check_picture(width, height)
     canvas = Canvas(width, height, style.swap_red_blue)
     for group in people[:, None] if style.one_by_one else people[None]:

@@ -5,7 +5,7 @@
 
 width, height: the canvas in pixels in which the numbers are; on another canvas they scale with it. Points by their index in OpenPose's 18.
 move: added to the incoming point wherever that is seen. A key that does not name a point moves it by nothing.
-place: where the point is put in frames in which the incoming clip lacks it (a score of at most 0.3). It fills the gap that holds the key,
+place: where the point is put in frames where the incoming clip is missing it (a score of at most 0.3). It fills the gap that holds the key,
 up to the frames in which the point is seen.
 hide: the point is left out, from this key up to the next.
 Between keys numbers go on a straight line in time; before the first and after the last key they hold.
@@ -95,19 +95,19 @@ def read_edits(value: Any) -> PoseEdits:
         try:
             value = json.loads(value) if value.strip() else None
         except (ValueError, RecursionError) as error:
-            raise PoseError(f"edits: this is no JSON ({str(error)[:80]}); wanted is, say, {EXAMPLE}") from error
+            raise PoseError(f"edits: this is not JSON ({str(error)[:80]}); it must look like {EXAMPLE}") from error
     if value is None:
         value = {"version": VERSION, "width": 1, "height": 1, "keys": []}
     fields_of(value, FIELDS, "edits", EXAMPLE)
     if value.get("version") != VERSION or isinstance(value["version"], bool):
-        raise PoseError(f"edits, version: {describe(value.get('version'))} is not known here; this release of Marionette reads {VERSION}. "
-                        "Edits of a newer release need that release")
+        raise PoseError(f"edits, version: this release of Marionette reads version {VERSION}; got {describe(value.get('version'))}. Update "
+                        "the pack to use edits of a newer release")
     width, height = (number(value.get(side), f"edits, {side}") for side in ("width", "height"))
     if min(width, height) < 1:
-        raise PoseError(f"edits, width, height: a canvas of {width:g}x{height:g} pixels is none")
+        raise PoseError(f"edits, width, height: a canvas of {width:g}x{height:g} pixels is not possible; both must be above 0")
     keys = value.get("keys")
     if not isinstance(keys, (list, tuple)) or len(keys) > MOST_KEYS:
-        raise PoseError(f"edits, keys: {describe(keys)} is no list of up to {MOST_KEYS:,} key frames")
+        raise PoseError(f"edits, keys: it must be a list of up to {MOST_KEYS:,} key frames; got {describe(keys)}")
     frames = np.zeros(len(keys), np.int64)
     moves, hidden = np.zeros((len(keys), JOINTS, 2)), np.zeros((len(keys), JOINTS), bool)
     places = np.full_like(moves, np.nan)
@@ -119,22 +119,22 @@ def read_edits(value: Any) -> PoseEdits:
         read_points(key.get("place"), places[row], f"{where}, place")
         hide = key.get("hide", [])
         if not isinstance(hide, (list, tuple)):
-            raise PoseError(f"{where}, hide: {describe(hide)} is no list of points, as [16, 17]")
+            raise PoseError(f"{where}, hide: it must be a list of points, for example [16, 17]; got {describe(hide)}")
         hidden[row, [whole(point, JOINTS - 1, f"{where}, hide") for point in hide]] = True
     order = np.argsort(frames, kind="stable")
     twice = frames[order][1:][np.diff(frames[order]) == 0]
     if len(twice):
-        raise PoseError(f"edits, keys: frame {twice[0]} has two keys; a frame has at most one")
+        raise PoseError(f"edits, keys: frame {twice[0]} has two keys; only one per frame is allowed")
     return PoseEdits(width, height, frames[order], moves[order], places[order], hidden[order])
 
 
 def fields_of(value: Any, known: Iterable[str], where: str, example: str) -> None:
     """Raises PoseError for what is no dict, or has other fields."""
     if not isinstance(value, dict):
-        raise PoseError(f"{where}: {describe(value)} is no object; wanted is, say, {example}")
+        raise PoseError(f"{where}: it must be an object, for example {example}; got {describe(value)}")
     unknown = [str(key)[:40] for key in value if key not in known]
     if unknown:
-        raise PoseError(f"{where}: {unknown[0]!r} is unknown; there are: {', '.join(known)}")
+        raise PoseError(f"{where}: {unknown[0]!r} is unknown; choose from: {', '.join(known)}")
 
 
 def read_points(value: Any, into: Array, where: str) -> None:
@@ -142,23 +142,23 @@ def read_points(value: Any, into: Array, where: str) -> None:
     if value is None:
         return
     if not isinstance(value, dict):
-        raise PoseError(f'{where}: {describe(value)} is no object of points, as {{"4": [12, -3]}}')
+        raise PoseError(f'{where}: it must be an object of points, for example {{"4": [12, -3]}}; got {describe(value)}')
     for name, place in value.items():
         point = whole(int(name) if isinstance(name, str) and name.isdecimal() and len(name) < 4 else name, JOINTS - 1, where)
         if not isinstance(place, (list, tuple)) or len(place) != 2:
-            raise PoseError(f"{where}, point {point}: {describe(place)} is no [x, y]")
+            raise PoseError(f"{where}, point {point}: it must be [x, y]; got {describe(place)}")
         into[point] = [number(x, f"{where}, point {point}") for x in place]
 
 
 def number(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST:
-        raise PoseError(f"{where}: {describe(value)} is no number of pixels")
+        raise PoseError(f"{where}: it must be a number of pixels; got {describe(value)}")
     return float(value)
 
 
 def whole(value: Any, largest: int, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or not 0 <= value <= largest or value != int(value):
-        raise PoseError(f"{where}: {describe(value)} is none of 0 to {largest:,}")
+        raise PoseError(f"{where}: it must be a whole number from 0 to {largest:,}; got {describe(value)}")
     return int(value)
 
 
@@ -192,7 +192,7 @@ def edit_pose(clip: PoseClip, edits: PoseEdits) -> PoseClip:
     theirs. What hangs on a hidden point is hidden. Raises PoseError for a clip of several people.
     """
     if clip.points.shape[1] != 1:
-        raise PoseError(f"edits are made to one person, and the clip has {clip.points.shape[1]}: choose one first")
+        raise PoseError(f"edits apply to one person, but the clip has {clip.points.shape[1]}: choose one first")
     if not len(edits):
         return clip
     edits = edits.on(clip.width, clip.height)

@@ -100,7 +100,7 @@ def mesh_pictures(clip: FaceClip, width: int, height: int, fit: Fit = "crop") ->
 def checked(clip: FaceClip, name: str) -> FaceClip:
     """The clip, if there is a face in it. Raises PoseError."""
     if not len(clip) or len(clip.lacking) == len(clip):
-        raise PoseError(f"{name}: no face is found in any frame; a face that is large enough to be seen is wanted")
+        raise PoseError(f"{name}: no face in any frame; use images with a face that is large enough to detect")
     return clip
 
 
@@ -121,7 +121,7 @@ def read_face_landmarks(value: Any, name: str) -> FaceClip:
             best = max(faces, key=lambda face: float(face.get("score", 1.0)), default=None)
             frames.append(None if best is None else np.asarray(best["landmarks_xy"], np.float64)[:, :2])
     except (TypeError, KeyError, ValueError, AttributeError, IndexError) as error:
-        raise PoseError(f"{name}: these are no face landmarks as Detect Face Landmarks (MediaPipe) gives them ({error!r})") from error
+        raise PoseError(f"{name}: these are not face landmarks from Detect Face Landmarks (MediaPipe) ({error!r})") from error
     if min(width, height) < 1 or any(points is not None and (points.ndim != 2 or len(points) < FEWEST_POINTS) for points in frames):
-        raise PoseError(f"{name}: a face is to have {FEWEST_POINTS} points or more of MediaPipe's mesh, on a picture")
+        raise PoseError(f"{name}: a face must have at least {FEWEST_POINTS} points of MediaPipe's mesh, and an image size")
     return checked(FaceClip(frames, width, height), name)

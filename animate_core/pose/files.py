@@ -60,16 +60,16 @@ def load_pose(path: Path, size: Size | None = None) -> tuple[PoseClip, float | N
     if path.is_dir():
         files = sequence_files(path)
         if sum(file.stat().st_size for file in files) > MAX_BYTES:
-            raise PoseError(f"{path.name}: its files hold more than {MAX_BYTES >> 20} MB; split the sequence")
+            raise PoseError(f"{path.name}: its files are larger than {MAX_BYTES >> 20} MB together; split the sequence")
         frames = [load_json(file) for file in files]
         for file, frame in zip(files, frames, strict=True):
             if not isinstance(frame, dict):
-                raise PoseError(f"{file.name} holds {describe(frame)}; OpenPose's file of one frame is wanted")
+                raise PoseError(f"{file.name} must be an OpenPose file of one frame; it contains {describe(frame)}")
         return read_pose(frames, path.name, size), None
     value = load_json(path)
     header = value if isinstance(value, dict) and value.get("format") == FORMAT else {}
     if header.get("version", VERSION) != VERSION:
-        raise PoseError(f"{path.name} is of version {header['version']!r} of {FORMAT}, and this pack knows {VERSION}: update the pack")
+        raise PoseError(f"{path.name} has version {header['version']!r} of {FORMAT}, this pack reads version {VERSION}: update the pack")
     fps = header.get("fps")
     if not isinstance(fps, (int, float)) or not 0 < fps < 1e6:
         fps = None
@@ -84,28 +84,28 @@ def load_json(path: Path) -> Any:
     except OSError as error:
         raise PoseError(f"{path.name} cannot be read ({error})") from error
     except (ValueError, RecursionError) as error:
-        raise PoseError(f"{path.name} is no JSON file, or a broken one ({error})") from error
+        raise PoseError(f"{path.name} is not a JSON file, or it is damaged ({error})") from error
 
 
 def sequence_files(folder: Path) -> list[Path]:
     """OpenPose's files of one sequence in their order. A number that is lacking is an error: OpenPose writes empty frames, too."""
     files = sorted((file for file in folder.iterdir() if file.name.endswith(SUFFIX)), key=lambda file: natural(file.name))
     if not files:
-        raise PoseError(f"{folder.name} holds no file that ends in {SUFFIX}; a folder of OpenPose's files is wanted, or one JSON file")
+        raise PoseError(f"{folder.name} contains no file that ends in {SUFFIX}; choose a folder with OpenPose's files, or one JSON file")
     found = [match for match in map(NUMBERED.fullmatch, (file.name for file in files)) if match]
     prefixes = sorted({match[1] for match in found})
     if len(prefixes) > 1:
-        raise PoseError(f"{folder.name} holds more than one sequence ({', '.join(prefixes[:3])}): give each a folder of its own")
+        raise PoseError(f"{folder.name} contains more than one sequence ({', '.join(prefixes[:3])}): put each into its own folder")
     numbers = np.array([int(match[2]) for match in found], dtype=object)
     steps = np.diff(numbers)
     if len(steps) and len(found) == len(files):
         step = min(steps)
         if not step:
-            raise PoseError(f"{folder.name} holds a frame twice: {files[int(np.argmin(steps))].name}")
+            raise PoseError(f"{folder.name} contains a frame twice: {files[int(np.argmin(steps))].name}")
         gaps = [index for index, width in enumerate(steps) if width != step]
         if gaps:
             after = ", ".join(files[index].name for index in gaps[:3])
-            raise PoseError(f"{folder.name}: frames are lacking after {after}: bring the files back, or number them without gaps")
+            raise PoseError(f"{folder.name}: frames are missing after {after}: restore the files, or number them without gaps")
     return files
 
 
@@ -169,7 +169,7 @@ def whole(target: Path) -> Iterator[Path]:
         yield partial
         os.replace(partial, target)
     except OSError as error:
-        raise PoseError(f"{target} could not be written ({error}): check the disk's free space and the folder's rights") from error
+        raise PoseError(f"{target} could not be written ({error}): check free disk space and the folder's permissions") from error
     finally:
         if partial.is_dir():
             shutil.rmtree(partial, ignore_errors=True)

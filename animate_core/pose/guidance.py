@@ -30,7 +30,7 @@ def guidance_pictures(clip: PoseClip, preset: FamilyPreset, width: int, height: 
     Raises PoseError for a canvas that is no picture's, when the first is asked for.
     """
     if max(clip.width, clip.height) > MOST_ELONGATED * min(clip.width, clip.height):
-        raise PoseError(f"a canvas of {clip.width}x{clip.height} is too elongated; at most {MOST_ELONGATED} to 1 is wanted")
+        raise PoseError(f"the aspect ratio of the canvas must be at most {MOST_ELONGATED} to 1; got {clip.width}x{clip.height}")
     scale = preset.draw_side / min(clip.width, clip.height)
     drawn = max(1, round(clip.width * scale)), max(1, round(clip.height * scale))
     factors = np.array([drawn[0] / clip.width, drawn[1] / clip.height, 1])

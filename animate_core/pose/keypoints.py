@@ -77,15 +77,15 @@ class PoseClip:
     def __post_init__(self) -> None:
         points = np.asarray(self.points, np.float32)
         if points.ndim != 4 or points.shape[2:] != (NUM_POINTS, 3):
-            raise PoseError(f"points of shape {points.shape} are no clip; [frames, people, {NUM_POINTS}, 3] is wanted")
+            raise PoseError(f"points must be [frames, people, {NUM_POINTS}, 3]; got shape {points.shape}")
         if not len(points):
-            raise PoseError("the pose clip holds no frames; at least one is wanted")
+            raise PoseError("the pose clip contains no frames; it needs at least one")
         if min(self.width, self.height) < 1 or max(self.width, self.height) > LARGEST:
-            raise PoseError(f"a canvas of {self.width}x{self.height} pixels is none")
+            raise PoseError(f"a canvas of {self.width}x{self.height} pixels is not possible; both sides must be above 0")
         bad = ~(np.isfinite(points).all(-1) & (np.abs(points) <= LARGEST).all(-1))
         if bad.any():
             frame, person, point = where = tuple(int(i) for i in np.argwhere(bad)[0])
-            raise PoseError(f"frame {frame}, person {person}, point {point}: {points[where].tolist()} is no place in a picture")
+            raise PoseError(f"frame {frame}, person {person}, point {point}: {points[where].tolist()} is not a valid position")
         points = np.where(points[..., 2:] > 0, points, 0)
         points[..., 2] = points[..., 2].clip(0, 1)
         points.setflags(write=False)

@@ -23,9 +23,9 @@ def move_clip(motion: str, frames: int = 0, *, seed: int = 0, period: float = DE
     size: height of the person, as a part of the canvas's height. Raises PoseError for bad arguments.
     """
     if not 0.05 <= size <= 1:
-        raise PoseError(f"size: {size} of the canvas's height is wanted between 0.05 and 1")
+        raise PoseError(f"size must be between 0.05 and 1 (fraction of the canvas height); got {size}")
     if min(width, height) < 1:
-        raise PoseError(f"width, height: a canvas of {width}x{height} pixels is none")
+        raise PoseError(f"width, height: a canvas of {width}x{height} pixels is not possible; both must be above 0")
     try:
         moves = make_moves(motion, seed, frames or max(1, round(period)), period)
     except ValueError as error:

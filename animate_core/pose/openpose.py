@@ -65,7 +65,7 @@ def read_pose(value: Any, name: str = "pose", size: Size | None = None) -> PoseC
     size: width and height in pixels, for frames that state none. name: for errors.
 
     Units are decided for the whole clip. Nine tenths of all body points lie between -1 and 2: they are fractions of the canvas (as pixels,
-    the figure would be 3 pixels high in the corner in every frame). Then face and hands are judged likewise by their own points, for
+    the figure would be 3 pixels high in the corner in every frame). Then face and hands are judged the same way by their own points, for
     editors that scale the body alone; where the body is in pixels, everything is. A canvas of up to 2 pixels decides nothing.
     Hands named the wrong way round (ComfyUI's own SDPose Keypoint Extractor) are put right: where over the clip they begin at the other
     side's wrist. Graded scores that write_pose left beside scores of 0 and 1 are taken up again.
@@ -90,15 +90,15 @@ def read_frames(value: Any, size: Size | None) -> PoseClip:
         frames.append(with_grades(people, frame, where))
         sizes.append(canvas_of(frame, where) or stated)
     if not frames:
-        raise PoseError("the clip holds no frames; at least one is wanted")
+        raise PoseError("the clip contains no frames; it needs at least one")
     if COCO in bodies and len(bodies) > 1:
         other = next(count for count in bodies if count != COCO)
-        raise PoseError(f"{bodies[COCO]}: a body of {COCO} points, which alone would be COCO's, in a clip whose others have {other} "
-                        f"({bodies[other]}): bring back the point that is lost, or keep poses of different programs apart")
+        raise PoseError(f"{bodies[COCO]}: a body of {COCO} points (COCO's format) in a clip where the others have {other} "
+                        f"({bodies[other]}): restore the missing point, or keep poses of different programs apart")
     width, height = common_canvas(sizes, size)
     rows = max([1, *map(len, frames)])
     if len(frames) * rows > MAX_ROWS:
-        raise PoseError(f"{len(frames)} frames of {rows} people are too many at once; split the clip, or leave out people")
+        raise PoseError(f"{len(frames)} frames with {rows} people are too many at once; split the clip, or leave out people")
     points = np.zeros((len(frames), rows, NUM_POINTS, 3))
     for row, people in zip(points, frames, strict=True):
         row[:len(people)] = np.stack(people) if people else 0
@@ -124,7 +124,7 @@ def frames_of(value: Any, depth: int = 0) -> Iterator[Any]:
             else:
                 yield from frames_of(item, depth + 1)
     else:
-        raise PoseError(f"{describe(value)} is no pose: a list of frames {FRAME} is wanted")
+        raise PoseError(f"it must be a list of frames {FRAME}; got {describe(value)}")
 
 
 def people_of(frame: Any, where: str) -> list[Any]:
@@ -135,12 +135,12 @@ def people_of(frame: Any, where: str) -> list[Any]:
     if "animals" in frame and (key is None or (isinstance(animals, list) and animals)):
         raise PoseError(f"{where}: these are keypoints of animals (AP10K); only people's can be used")
     if key is None:
-        raise PoseError(f"{where}: {describe(frame)} is no frame: {FRAME} is wanted")
+        raise PoseError(f"{where}: a frame must be {FRAME}; got {describe(frame)}")
     people = frame[key]
     if isinstance(people, dict):
         people = [people]  # some data sets keep one person without the list
     if not isinstance(people, (list, tuple, type(None))):
-        raise PoseError(f"{where}: its people are {describe(people)}; a list is wanted, empty where there is nobody")
+        raise PoseError(f"{where}: people must be a list, empty if there is nobody; got {describe(people)}")
     return list(people or [])
 
 
@@ -156,10 +156,10 @@ def read_person(person: Any, where: str, bodies: dict[int, str]) -> Array:
     if person is None:
         return points
     if not isinstance(person, dict):
-        raise PoseError(f"{where}: {describe(person)} is no person; a dict with pose_keypoints_2d is wanted")
+        raise PoseError(f"{where}: a person must be a dict with pose_keypoints_2d; got {describe(person)}")
     if person and not KEYS & person.keys():
-        raise PoseError(f"{where}: {describe(person)} is no person; pose_keypoints_2d, face_keypoints_2d, hand_left_keypoints_2d or "
-                        "hand_right_keypoints_2d is wanted")
+        raise PoseError(f"{where}: a person needs pose_keypoints_2d, face_keypoints_2d, hand_left_keypoints_2d or "
+                        f"hand_right_keypoints_2d; got {describe(person)}")
     key = next((key for key in BODY_KEYS if person.get(key) is not None), BODY_KEYS[0])
     body = points_of(person.get(key), BODY_COUNTS, f"{where}, {key}", person.get("keypoint_scores"))
     if body is not None:

@@ -61,19 +61,19 @@ def points_of(value: Any, counts: Iterable[int], where: str, scores: Any = None)
     if value is None or (isinstance(value, (list, tuple, dict, str)) and not value):
         return None
     counts = tuple(counts)
-    wanted = f"{' or '.join(map(str, counts))} points are wanted, as [x, y, score, ...]"
+    wanted = f"expected {' or '.join(map(str, counts))} points as [x, y, score, ...]"
     if isinstance(value, (dict, str, bytes)):
-        raise PoseError(f"{where}: {describe(value)} is no list of numbers; {wanted}")
+        raise PoseError(f"{where}: it must be a list of numbers; got {describe(value)}; {wanted}")
     try:
         array = array_of(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise PoseError(f"{where}: {describe(value)} holds something that is no number, or points of unequal length; {wanted}") from error
+        raise PoseError(f"{where}: {describe(value)} contains more than numbers, or points of unequal length; {wanted}") from error
     if not array.size:
         return None
     columns = array.shape[-1] if array.ndim > 1 else next((n for n in (3, 2) if array.size in [n * count for count in counts]), 0)
     if columns not in (2, 3) or array.size // columns not in counts:
         shape = "x".join(map(str, array.shape)) or "1"
-        raise PoseError(f"{where}: {shape} numbers are no known part; {wanted}")
+        raise PoseError(f"{where}: {shape} numbers are not a known body part; {wanted}")
     array = array.reshape(-1, columns)
     return array if columns == 3 else np.concatenate([array, scores_of(scores, len(array), where)], axis=1)
 
@@ -97,7 +97,7 @@ def scores_of(value: Any, count: int, where: str) -> Array:
     try:
         array = array_of(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise PoseError(f"{where}, scores: {describe(value)} is no list of numbers") from error
+        raise PoseError(f"{where}, scores: it must be a list of numbers; got {describe(value)}") from error
     if array.size != count:
         raise PoseError(f"{where}: {array.size} scores for {count} points")
     return array.reshape(-1, 1)
@@ -112,7 +112,7 @@ def pixels_of(value: Any, what: str) -> int | None:
     except (TypeError, ValueError, OverflowError, RuntimeError):
         number = float("nan")
     if not 0 <= number <= LARGEST:
-        raise PoseError(f"{what}: {describe(value)} is no number of pixels")
+        raise PoseError(f"{what} must be a number of pixels; got {describe(value)}")
     return round(number) or None
 
 
@@ -125,14 +125,14 @@ def common_canvas(sizes: Sequence[Size | None], given: Size | None) -> Size:
     if len(first) > 1:
         found = "; ".join(f"{w}x{h} in frame {', '.join(map(str, frames[:3]))}{' ...' if len(frames) > 3 else ''}"
                           for (w, h), frames in list(first.items())[:4])
-        raise PoseError(f"the frames' canvases differ ({found}), and a clip has one: resize the frames to one size before extracting poses")
+        raise PoseError(f"the frames have different canvas sizes ({found}): resize the frames to one size before extracting poses")
     if first:
         known = next(iter(first))
         if given is not None and given != known:
-            raise PoseError(f"the frames state a canvas of {known[0]}x{known[1]}, and {given[0]}x{given[1]} was given: set Load Pose's "
-                            "width and height to 0")
+            raise PoseError(f"the frames contain a canvas size of {known[0]}x{known[1]}, but {given[0]}x{given[1]} was set: set "
+                            "width and height of Load Pose to 0")
         return known
     if given is None:
-        raise PoseError("no frame states the size of its canvas (canvas_width, canvas_height): read the file by Load Pose, and set that "
-                        "node's width and height to those of the video that the poses were taken from")
+        raise PoseError("no frame contains its canvas size (canvas_width, canvas_height): load the file with Load Pose and set its width "
+                        "and height to the size of the video that the poses come from")
     return given

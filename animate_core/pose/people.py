@@ -90,7 +90,7 @@ def choose_person(clip: PoseClip, how: str = "followed") -> PoseClip:
     A passer-by is not followed. A clip of one person comes back as it is. Raises PoseError for another `how`.
     """
     if how not in PERSON_CHOICES:
-        raise PoseError(f"person: {how!r} is unknown; there are: {', '.join(PERSON_CHOICES)}")
+        raise PoseError(f"person: {how!r} is unknown; choose from: {', '.join(PERSON_CHOICES)}")
     if clip.points.shape[1] == 1:
         return clip
     if not clip.present.any():

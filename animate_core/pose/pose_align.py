@@ -146,7 +146,7 @@ def pose_align(clip: PoseClip, reference: PoseClip, align_frame: int = 0) -> Pos
     picture; here it is missing. Raises PoseError if align_frame is no frame of the clip.
     """
     if not 0 <= align_frame < len(clip):
-        raise PoseError(f"align_frame is {align_frame}, but the clip has frames 0 to {len(clip) - 1}")
+        raise PoseError(f"align_frame must be 0 to {len(clip) - 1}, a frame of the clip; got {align_frame}")
     frames, size = clip.points[align_frame:], (reference.width, reference.height)
     moved, lost = aligned(frames, (clip.width, clip.height), reference.points[0], size)
     out = np.concatenate([moved * size, one_person(frames)[..., 2:]], axis=-1)

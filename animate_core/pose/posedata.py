@@ -35,14 +35,14 @@ def read_posedata(value: dict[str, Any], size: Size | None = None) -> PoseClip:
     """
     key = next((key for key in LISTS if isinstance(value.get(key), (list, tuple)) and len(value[key])), None)
     if key is None:
-        raise PoseError(f"this POSEDATA holds no frames: its pose_metas are {describe(value.get(LISTS[0]))}")
+        raise PoseError(f"this POSEDATA contains no frames: its pose_metas are {describe(value.get(LISTS[0]))}")
     points = np.zeros((len(value[key]), 1, NUM_POINTS, 3))
     sizes: list[Size | None] = []
     for index, meta in enumerate(value[key]):
         where = f"{key}, frame {index}"
         fields = meta if isinstance(meta, dict) else getattr(meta, "__dict__", None)
         if fields is None or not any(name in fields for names in PARTS for name in names[:2]):
-            raise PoseError(f"{where}: {describe(meta)} is none of WanAnimate's poses; kps_body or keypoints_body is wanted")
+            raise PoseError(f"{where}: a WanAnimate pose needs kps_body or keypoints_body; got {describe(meta)}")
         width, height = (pixels_of(fields.get(side), f"{where}, {side}") for side in ("width", "height"))
         sizes.append(None if width is None or height is None else (width, height))
         body, face, left, right, feet = (part_of(fields, drawn, original, counts, where, (width, height))
@@ -72,7 +72,7 @@ def part_of(fields: dict[str, Any], drawn: str, original: str, counts: tuple[int
         return None
     width, height = canvas
     if width is None or height is None:
-        raise PoseError(f"{where}: {original} are fractions of a canvas whose width and height are not stated")
+        raise PoseError(f"{where}: {original} are fractions of a canvas, but its width and height are missing")
     return without_missing(points) * (width, height, 1)
 
 

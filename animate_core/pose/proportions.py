@@ -176,7 +176,7 @@ def measure_both(joints: Array, reference: Array, fps: float, notes: list[str]) 
     (driver, sizes), (lengths, _) = measure(joints, fps), measure(reference, fps)
     undo_foreshortening(driver, lengths, notes)
     for name, limbs in (("legs", LEGS), ("arms", ("upper arms", "forearms")), ("hips", ("hips",)), ("shoulders", ("shoulders",))):
-        for who, known in (("reference", reference), ("driver", joints)):
+        for who, known in (("reference", reference), ("driving video", joints)):
             if not any(np.isfinite(lengths_of(known, limb)).any() for limb in limbs):
                 notes.append(f"the {who} shows no {name}")
     return driver, lengths, sizes
@@ -210,13 +210,12 @@ def undo_foreshortening(driver: dict[str, float], reference: dict[str, float], n
         for limb in known:
             least = PLAUSIBLE[limb] * ADULT[limb] * height
             if reference[limb] < least:
-                notes.append(f"the reference's {limb} look foreshortened: taken as {least / reference[limb]:.2f} times as long as they "
-                             "look")
+                notes.append(f"the reference's {limb} look foreshortened: {least / reference[limb]:.2f} times that length is assumed")
                 reference[limb] = least
     heights = {limb: driver[limb] / ADULT[limb] for limb in ADULT if limb in driver}
     for limb in JOINTED:
         if heights.get(limb, np.inf) < UNEVEN * heights.get(STANDS_FOR[limb], 0):
-            notes.append(f"the driver's {limb} point at the camera all the time")
+            notes.append(f"the {limb} in the driving video always point at the camera and are not measured")
             del driver[limb]
 
 
@@ -241,7 +240,7 @@ def limb_ratios(driver: dict[str, float], reference: dict[str, float], strength:
     """The whole body's ratio, and each limb's: own, or a neighbour's, or the whole's. contained: the canvases' ratio, the last resort."""
     size = median_ratio(driver, reference)
     if not size:
-        notes.append("the driver and the reference show no limb in common: the canvas's size stands for the body's")
+        notes.append("the driving video and the reference have no limb in common: the canvas size is used instead of the body size")
         size = contained
     own = {limb: ratio_of(driver, reference, (limb,)) for limb in LIMBS if limb not in FACE_LENGTHS}
     own["face"] = ratio_of(driver, reference, FACE_LENGTHS)
@@ -253,9 +252,9 @@ def limb_ratios(driver: dict[str, float], reference: dict[str, float], strength:
             missing.append(limb)
         limited = ratio if limb in ("neck", "face") else float(np.clip(ratio, size / LIMIT, size * LIMIT))
         if limited != ratio:
-            notes.append(f"{limb}: {ratio / size:.2f} of the whole body's ratio is beyond belief; limited to {limited / size:.2f}")
+            notes.append(f"{limb}: {ratio / size:.2f} times the body's ratio is implausible; limited to {limited / size:.2f}")
         ratios[limb] = size * (limited / size) ** strength
     missing = [limb for limb in missing if limb != "legs"]
     if missing:
-        notes.append(f"not comparable, so scaled like their neighbours or the whole body: {', '.join(missing)}")
+        notes.append(f"not comparable, scaled like their neighbours or the whole body: {', '.join(missing)}")
     return size, ratios

@@ -42,11 +42,11 @@ class RetargetSettings:
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
-            raise PoseError(f"strength is {self.strength}; it must be from 0 to 1")
+            raise PoseError(f"strength must be between 0 and 1; got {self.strength}")
         if self.align_frame < 0:
-            raise PoseError(f"align_frame is {self.align_frame}; it must be 0 or more")
+            raise PoseError(f"align_frame must be 0 or more; got {self.align_frame}")
         if not (self.fps > 0 and np.isfinite(self.fps)):
-            raise PoseError(f"fps: {self.fps} is no frame rate; the video's frames per second are wanted")
+            raise PoseError(f"fps must be above 0, the frame rate of the video; got {self.fps}")
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ class Fit:
 
     def report(self) -> str:
         parts = ", ".join(f"{name} {ratio / self.size:.2f}" for name, ratio in self.ratios.items() if name != "legs")
-        return "\n".join([f"size: {self.size:.3f} of the driver's, placed by the {self.anchor}", f"limbs against the whole: {parts}",
-                          *self.notes])
+        return "\n".join([f"size: {self.size:.3f} of the driving video's, placed by the {self.anchor}",
+                          f"limbs relative to the body: {parts}", *self.notes])
 
 
 # ------------------------------------------------------------------------------------------------------------------ places
@@ -148,14 +148,14 @@ def fit(clip: PoseClip, reference: PoseClip, settings: RetargetSettings) -> Fit:
     stand = settings.keep_feet and often[ROOT] and other[ROOT] and (often & other)[ANKLES].any()
     anchor = "feet" if stand else next((a for seen in (often, ever) for a, j in ANCHORS.items() if seen[j] and other[j]), None)
     if anchor is None:
-        raise PoseError("the driver's clip and the reference have neither hips, neck nor head in common, so the one cannot be put where "
-                        "the other stands; a reference that shows more of the body is wanted, or mode 'none'")
+        raise PoseError("the driving video and the reference have neither hips, neck nor head in common, so the position cannot be "
+                        "matched; use a reference that shows more of the body, or mode 'none'")
     target, shown = standing_place(completed(theirs, np.ones(1)), anchor), now if grows else np.ones(len(now))
     size = contained(clip, reference)
     canvas = joints[:, BODY] * (size, size, 1)
     canvas[..., :2] += middle_of(reference) - size * middle_of(clip)
     if (same := same_frame(canvas, theirs[0, BODY])) is not None:
-        notes.append(f"the reference is frame {same} of the driver's clip, or as good as that: only the canvas is changed")
+        notes.append(f"the reference equals frame {same} of the driving video: only the canvas changes")
         place = middle_of(clip) + (target - middle_of(reference)) / size
         return Fit(size, dict.fromkeys((*LIMBS, "face", "legs"), size), anchor, place, target, shown, notes)
     height = float(np.median([driver[limb] / ADULT[limb] for limb in ADULT if limb in driver] or [clip.height]))
@@ -163,10 +163,10 @@ def fit(clip: PoseClip, reference: PoseClip, settings: RetargetSettings) -> Fit:
     path = as_at_start(path, now, clip.width / 2) if grows else path
     left = frames_at_start(path, height, first, max(1, round(AWAY * settings.fps)))
     if left:
-        notes.append(f"the driver leaves its place at frame {left}; where it begins is put where the reference stands")
+        notes.append(f"the person in the driving video leaves the starting position at frame {left}; the start is placed at the reference")
     if grows:
-        notes.append(f"the driver's size changes, to {now.min():.2f} and {now.max():.2f} of that at the beginning, which becomes the "
-                     "reference's")
+        notes.append(f"the size in the driving video changes ({now.min():.2f} to {now.max():.2f} of that at the start); the start gets the "
+                     "size of the reference")
     votes = None
     if anchor == "feet" and not grows:  # a foot that steps towards the camera is lower in the picture: like poses tell where the ground is
         votes = (1 + VOTES / (1 + (unlikeness(joints[:, BODY], theirs[0, BODY]) / ALIKE) ** 4)).astype(int)
@@ -249,17 +249,17 @@ def usable_frame(reference: PoseClip) -> PoseClip:
     """The first frame that shows somebody. Raises PoseError."""
     seen = well_seen(reference.points).any((-1, -2))
     if not seen.any():
-        raise PoseError("the reference's pose shows nobody; a picture on which a pose detector finds the person is wanted, or mode 'none'")
+        raise PoseError("no person in the reference pose; use an image in which the pose detector finds the person, or mode 'none'")
     return reference.of(reference.points[int(seen.argmax()):][:1])
 
 
 def retarget_with_report(clip: PoseClip, reference: PoseClip, mode: str = "full",
                          settings: RetargetSettings | None = None) -> tuple[PoseClip, str]:
-    """`retarget`, and in words what it went by."""
+    """`retarget`, with a report of what was measured and assumed."""
     settings = settings or RetargetSettings()
     if mode not in MODES:
-        raise PoseError(f"mode: {mode!r} is unknown; there are: {', '.join(MODES)}")
-    for who, one in (("driver's clip", clip), ("reference", reference)):
+        raise PoseError(f"mode: {mode!r} is unknown; choose from: {', '.join(MODES)}")
+    for who, one in (("driving video", clip), ("reference", reference)):
         if one.points.shape[1] != 1:
             raise PoseError(f"the {who} has {one.points.shape[1]} people; choose one of them first")
     fitting = contained(clip, reference)
@@ -268,17 +268,17 @@ def retarget_with_report(clip: PoseClip, reference: PoseClip, mode: str = "full"
         return (moved(clip, reference, middle_of(reference) + fitting * (points[..., :2] - middle_of(clip))),
                 f"scaled by {fitting:.3f} to the canvas")
     if not well_seen(clip.points).any():
-        raise PoseError(f"none of the {len(clip)} frames of the driver's clip shows anybody; a clip in which a pose detector finds the "
-                        "person is wanted")
+        raise PoseError(f"no person in any of the {len(clip)} frames of the driving video; use a video in which the pose detector finds "
+                        "the person")
     reference = usable_frame(reference)
     if mode == "pose_align":
-        return pose_align(clip, reference, settings.align_frame), f"MusePose's pose_align by frame {settings.align_frame}"
+        return pose_align(clip, reference, settings.align_frame), f"MusePose's pose_align, frame {settings.align_frame}"
     how = fit(clip, reference, settings)
     if mode == "full":
         return moved(clip, reference, rebuilt(points, how)), how.report()
     size = how.size if mode == "scale only" else fitting
     return moved(clip, reference, how.target + size * (points[..., :2] - how.place)), \
-        "\n".join([f"size: {size:.3f} of the driver's, placed by the {how.anchor}", *how.notes])
+        "\n".join([f"size: {size:.3f} of the driving video's, placed by the {how.anchor}", *how.notes])
 
 
 def moved(clip: PoseClip, reference: PoseClip, places: Array) -> PoseClip:

@@ -94,37 +94,37 @@ def guidance_complaint(kind: str, pictures: Array) -> str:
     high, low = chosen.max(-1), chosen.min(-1)
     seen = high > DARK
     if not seen.any():
-        return "the pictures are black"
+        return "the images are black"
     if kind == "dwpose":
         look = look_of(pictures)
         if look.black < 0.5:
-            return f"only {look.black:.0%} of the picture is black: these do not look like skeletons"
-        return "the colours look like BGR order, Champ was trained on RGB" if look.channels == "BGR" else ""
+            return f"only {look.black:.0%} of the image is black: these do not look like skeletons"
+        return "the colours look like BGR order, but Champ was trained on RGB" if look.channels == "BGR" else ""
     saturation = float(((high - low)[seen] / high[seen]).mean())
     if kind == "depth" and saturation > GREY:
-        return "these pictures are coloured, and depth is grey"
+        return "these images are coloured, but depth maps are grey"
     if kind != "depth" and saturation <= GREY:
-        return f"these pictures are grey, and {'normals are' if kind == 'normal' else 'a semantic map is'} coloured"
+        return f"these images are grey, but {'normal' if kind == 'normal' else 'semantic'} maps are coloured"
     return ""
 
 
 def face_complaints(look: Look) -> list[str]:
     """What speaks against these pictures as a face's points or lines; empty where nothing does."""
     if look.black < 0.5:
-        return [f"only {look.black:.0%} of the picture is black: these do not look like a drawn face"]
+        return [f"only {look.black:.0%} of the image is black: these do not look like a drawn face"]
     return ["these look like a skeleton, not a face"] if look.channels else []
 
 
 def complaints(look: Look, preset: FamilyPreset) -> list[str]:
     """What speaks against these pictures as guidance for a family's weights; empty where nothing does."""
     if look.black < 0.5:
-        return [f"only {look.black:.0%} of the picture is black: these do not look like skeletons on black"]
+        return [f"only {look.black:.0%} of the image is black: these do not look like skeletons on black"]
     if look.drawn_face:
-        return [f"these look like a drawn face, {preset.name} was trained on skeletons"]
+        return [f"these look like a drawn face, but {preset.name} was trained on skeletons"]
     found = []
     if look.channels not in (None, preset.colour_order):
-        found.append(f"the colours look like {look.channels} order, {preset.name} was trained on {preset.colour_order}")
+        found.append(f"the colours look like {look.channels} order, but {preset.name} was trained on {preset.colour_order}")
     if look.channels and look.face != preset.draw_face:
-        found.append(f"face points {'show' if look.face else 'are absent'}, {preset.name} was trained "
+        found.append(f"face points are {'visible' if look.face else 'missing'}, but {preset.name} was trained "
                      f"{'with' if preset.draw_face else 'without'} them")
     return found

@@ -60,7 +60,7 @@ def placed(shown: EditorPage, joint: int) -> tuple[float, float]:
 def test_dragged_run_saved_reloaded(host: HostServer, page: Page, tmp_path: Path, modern: bool) -> None:
     shown = on_statue(page, host, modern)
     assert np.abs(np.subtract(shown.colour(200, 250, WIDTH, HEIGHT), CLOTH)).max() < 6, "the picture shows without a run"
-    assert "Nobody here yet" in shown.words("message")
+    assert "No pose yet" in shown.words("message")
     shown.screenshot(tmp_path / "before.png")
 
     shown.click("fit")

@@ -64,7 +64,7 @@ def test_files_under_the_other_format_s_name(tmp_path: Path) -> None:
     save_file({"a": torch.ones(3)}, tmp_path / "a.pth")
     assert torch.equal(checkpoints.read_state_dict(tmp_path / "a.pth")["a"], torch.ones(3))
     torch.save({"a": torch.ones(3)}, tmp_path / "b.safetensors")
-    with pytest.raises(CheckpointError, match="b.safetensors is no safetensors file: if it is a PyTorch file, rename it to .pth"):
+    with pytest.raises(CheckpointError, match="b.safetensors is not a safetensors file: rename a PyTorch file to .pth"):
         checkpoints.read_state_dict(tmp_path / "b.safetensors")
 
 
@@ -108,8 +108,8 @@ def test_no_file(tmp_path: Path) -> None:
     (b"", r"a\.\w+ is empty \(0 bytes\)"),
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "Git LFS pointer"),
     (b"\n<!DOCTYPE html><html>", "is a web page"),
-    (b"PK\x03\x04" + bytes(500), "damaged or incomplete|no safetensors file"),
-    (b"\x80\x02" + bytes(range(100)), "damaged or incomplete|no safetensors file"),
+    (b"PK\x03\x04" + bytes(500), "damaged or incomplete|not a safetensors file"),
+    (b"\x80\x02" + bytes(range(100)), "damaged or incomplete|not a safetensors file"),
 ])
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_bad_content(tmp_path: Path, content: bytes, text: str, suffix: str) -> None:
@@ -124,7 +124,7 @@ def test_text_is_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="a.pth is not a checkpoint"):
         checkpoints.read_state_dict(tmp_path / "a.pth")
     (tmp_path / "a.safetensors").write_text("learning_rate: 1e-5")
-    with pytest.raises(CheckpointError, match="a.safetensors is damaged or incomplete as a safetensors file"):
+    with pytest.raises(CheckpointError, match="a.safetensors is damaged or incomplete"):
         checkpoints.read_state_dict(tmp_path / "a.safetensors")
 
 
@@ -139,8 +139,9 @@ def test_truncated(tmp_path: Path, suffix: str, share: float) -> None:
 
 
 @pytest.mark.parametrize(("content", "text"), [
-    (torch.zeros(3), "holds a Tensor, not tensors by name"), ([torch.zeros(3)], "holds a list"), ({"epoch": 3}, "holds no tensors"),
-    ({"state_dict": {}}, "holds no tensors"), ({"state_dict": {"epoch": 1}}, "holds no tensors")])
+    (torch.zeros(3), "contains a Tensor instead of named tensors"), ([torch.zeros(3)], "contains a list"),
+    ({"epoch": 3}, "contains no tensors"), ({"state_dict": {}}, "contains no tensors"),
+    ({"state_dict": {"epoch": 1}}, "contains no tensors")])
 def test_no_tensors(tmp_path: Path, content: Any, text: str) -> None:
     with pytest.raises(CheckpointError, match=f"a.pth {text}"):
         checkpoints.read_state_dict(save(content, tmp_path / "a.pth"))
@@ -149,7 +150,7 @@ def test_no_tensors(tmp_path: Path, content: Any, text: str) -> None:
 def test_dictionary_that_holds_itself() -> None:
     endless: dict[str, Any] = {}
     endless["state_dict"] = endless
-    with pytest.raises(CheckpointError, match="holds no tensors"):
+    with pytest.raises(CheckpointError, match="contains no tensors"):
         checkpoints.clean_state_dict(endless, "a.pth")
 
 
@@ -238,11 +239,11 @@ def test_target_is_complete_or_untouched(tmp_path: Path, monkeypatch: pytest.Mon
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints, "save_file", full_disk)
-        with pytest.raises(CheckpointError, match="out.safetensors could not be written .*No space left.*free space"):
+        with pytest.raises(CheckpointError, match="out.safetensors could not be written .*No space left.*free disk space"):
             checkpoints.convert(source, target, torch.float16, force=True)
     assert target.read_bytes() == b"old"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.pth", "out.safetensors"]
-    with pytest.raises(CheckpointError, match="out.safetensors exists: give another name, or --force"):
+    with pytest.raises(CheckpointError, match="out.safetensors already exists: choose another name, or use --force"):
         checkpoints.convert(source, target, torch.float16)
     assert target.read_bytes() == b"old"
     checkpoints.convert(source, target, torch.float16, force=True)
@@ -252,13 +253,13 @@ def test_target_is_complete_or_untouched(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_convert_refuses(tmp_path: Path) -> None:
     source = save({"big.weight": torch.tensor([1.0, 1e6])}, tmp_path / "a.safetensors")
-    with pytest.raises(CheckpointError, match="big.weight has values beyond float16's range; convert to bf16"):
+    with pytest.raises(CheckpointError, match="big.weight has values outside the range of float16; convert to bf16"):
         checkpoints.convert(source, tmp_path / "b.safetensors", torch.float16)
-    with pytest.raises(CheckpointError, match="is the source itself"):
+    with pytest.raises(CheckpointError, match="is the source file"):
         checkpoints.convert(source, source, torch.bfloat16, force=True)
-    with pytest.raises(CheckpointError, match="ends in .safetensors"):
+    with pytest.raises(CheckpointError, match="must end in .safetensors"):
         checkpoints.convert(source, tmp_path / "b.pth", torch.bfloat16)
-    with pytest.raises(CheckpointError, match="is no folder"):
+    with pytest.raises(CheckpointError, match="is not a folder"):
         checkpoints.convert(source, tmp_path / "none" / "b.safetensors", torch.bfloat16)
     assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
 

@@ -72,10 +72,10 @@ def test_config_is_read_from_the_shapes(model: CLIPVisionModelWithProjection, tm
 
 
 def test_what_is_no_encoder_is_refused(model: CLIPVisionModelWithProjection, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="holds no weights"):
+    with pytest.raises(CheckpointError, match="contains no weights"):
         load_clip_vision(tmp_path)
     save_file({"conv_in.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
-    with pytest.raises(CheckpointError, match="holds no CLIP image encoder"):
+    with pytest.raises(CheckpointError, match="contains no CLIP image encoder"):
         load_clip_vision(tmp_path / "other.safetensors")
     state = dict(model.state_dict())
     del state["visual_projection.weight"]

@@ -25,7 +25,7 @@ SHAPELESS = {"num_heads": NUM_HEADS, "norm_num_groups": NORM_NUM_GROUPS}
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "vae.safetensors").touch()
-    with pytest.raises(CheckpointError, match="lacks .*reinstall the pack") as error:
+    with pytest.raises(CheckpointError, match="files of the built-in model are missing: .*reinstall the pack") as error:
         demo_files(tmp_path)
     assert all(name in str(error.value) for name in ("denoising_unet", "reference_unet", "pose_guider", "clip_vision"))
     assert "vae" not in str(error.value)

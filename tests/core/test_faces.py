@@ -56,7 +56,7 @@ def test_missing_points_and_faces() -> None:
     assert [picture.shape for picture in pictures] == [(128, 64, 3)] * 3 and [picture.any() for picture in pictures] == [True, False, True]
     nan = np.full((68, 2), np.nan)
     assert not draw_mesh(nan, 100, 200).any() and not landmark_pictures(nan, 100, 200)[1].any()
-    with pytest.raises(PoseError, match="no face is found in any frame"):
+    with pytest.raises(PoseError, match="no face in any frame"):
         faces_of_pose(face_clip(1, without=0))
 
 
@@ -97,7 +97,7 @@ def test_guidance_of_the_wrong_kind() -> None:
     ramp = np.linspace(0, 255, 64, dtype=np.uint8)
     grey = np.broadcast_to(ramp[None, :, None, None], (1, 64, 64, 3))
     coloured = np.stack([grey[..., 0], 255 - grey[..., 0], np.full_like(grey[..., 0], 128)], axis=-1)
-    assert guidance_complaint("depth", grey) == "" and "depth is grey" in guidance_complaint("depth", coloured)
+    assert guidance_complaint("depth", grey) == "" and "depth maps are grey" in guidance_complaint("depth", coloured)
     for kind in ("normal", "semantic_map"):
         assert guidance_complaint(kind, coloured) == "" and "are grey" in guidance_complaint(kind, grey)
     assert "black" in guidance_complaint("normal", np.zeros((1, 8, 8, 3), np.uint8))

@@ -28,7 +28,7 @@ def test_presets_cannot_be_changed() -> None:
 
 @pytest.mark.parametrize("name", ["auto", "moore", "EchoMimic", ""])
 def test_unknown_family(name: str) -> None:
-    with pytest.raises(ValueError, match=r"unknown checkpoint family .*Moore, MusePose, novita"):
+    with pytest.raises(ValueError, match=r"is unknown; choose from: Moore, MusePose, novita"):
         families.family_preset(name)
 
 

@@ -27,7 +27,7 @@ def test_a_feature_depends_on_the_whole_window_unless_statistics_are_stored(guid
 
 @torch.inference_mode()
 def test_a_picture_without_statistics_is_refused(guider: MultiScaleGuider) -> None:
-    with pytest.raises(ValueError, match="one picture of 64x64 pixels has no statistics"):
+    with pytest.raises(ValueError, match="a single image of 64x64 pixels is too small for batch statistics"):
         guider(torch.rand(1, 3, 64, 64))
     assert len(guider(torch.rand(2, 3, 64, 64))) == len(guider(torch.rand(1, 3, 64, 64), stored_statistics=True)) == 5
 

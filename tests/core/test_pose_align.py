@@ -128,7 +128,7 @@ def test_align_frame_drops_what_is_before() -> None:
     assert len(out) == 2
     for part in (BODY, FACE, LEFT_HAND, RIGHT_HAND):
         assert np.allclose(out.points[:, :, part], clip.points[4:, :, part], atol=1e-3)
-    with pytest.raises(PoseError, match="frames 0 to 5"):
+    with pytest.raises(PoseError, match="must be 0 to 5"):
         pose_align(clip, reference, 6)
 
 

@@ -405,24 +405,25 @@ def test_report_text() -> None:
     points[[30, 31, 33], NECK] = 0
     _, report = cleaned(points, CleanSettings(max_gap=4 / 24, smooth=0))
     assert report.text().splitlines() == [
-        "96 frames: 4 with nobody, 0 swaps undone, 0 outliers removed, 75 points filled, 0 hidden",
-        "frames 12-15: nobody found, filled",
+        "96 frames: 4 without a person, 0 swaps corrected, 0 outliers removed, 75 points filled, 0 hidden",
+        "frames 12-15: no person, filled",
         "frames 30-31: 2 points filled",
         "frame 33: 1 points filled",
     ]
     points[50, [R_HIP, R_KNEE, R_ANKLE, L_HIP, L_KNEE, L_ANKLE]] = points[50, [L_HIP, L_KNEE, L_ANKLE, R_HIP, R_KNEE, R_ANKLE]]
     points[60, R_WRIST, 0] += 200
     lines = cleaned(points, CleanSettings(max_gap=3 / 24, long_gaps="hide"))[1].text().splitlines()
-    assert lines[1] == "frames 12-15: nobody found, left empty"
-    assert lines[-2:] == ["frame 50: legs swapped back", "frame 60: 1 outliers removed, 1 points filled"]
-    assert cleaned(truth("wave"))[1].text() == "96 frames: 0 with nobody, 0 swaps undone, 0 outliers removed, 0 points filled, 0 hidden"
+    assert lines[1] == "frames 12-15: no person, left empty"
+    assert lines[-2:] == ["frame 50: legs swap corrected", "frame 60: 1 outliers removed, 1 points filled"]
+    assert cleaned(truth("wave"))[1].text() == ("96 frames: 0 without a person, 0 swaps corrected, 0 outliers removed, "
+                                                "0 points filled, 0 hidden")
 
 
 def test_nobody_at_all_is_refused() -> None:
     points = truth("walk")
     points[..., 2] = 0.3
     for empty in (points, np.zeros_like(points), np.zeros((1, 18, 3), np.float32)):
-        with pytest.raises(PoseError, match=r"shows anybody.*above 0\.3.*score_threshold"):
+        with pytest.raises(PoseError, match=r"no person in any of the .*above 0\.3.*score_threshold"):
             cleaned(empty)
     assert cleaned(points, CleanSettings(score_threshold=0.1))[0].any()
 
@@ -439,7 +440,7 @@ def test_short_clips(frames: int) -> None:
 @pytest.mark.parametrize(("changes", "message"), [
     ({"fix_swaps": 1.5}, "fix_swaps"), ({"smooth": -0.1}, "smooth"), ({"remove_outliers": float("nan")}, "remove_outliers"),
     ({"max_gap": -1}, "max_gap"), ({"max_gap": float("nan")}, "max_gap"), ({"fps": 0.0}, "fps"), ({"fps": float("inf")}, "fps"),
-    ({"long_gaps": "guess"}, "hold, hide"), ({"score_threshold": 1.0}, "score_threshold"),
+    ({"long_gaps": "guess"}, "hold or hide"), ({"score_threshold": 1.0}, "score_threshold"),
 ])
 def test_settings_out_of_range(changes: dict, message: str) -> None:
     with pytest.raises(PoseError, match=message):

@@ -331,15 +331,15 @@ def test_other_sizes_and_half_precision(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------------------------------------- bad input
 
 @pytest.mark.parametrize(("detector_file", "pose_file", "words"), [
-    ("pose.onnx", "detector.onnx", ["wrong way round", "pose.onnx is the pose model", "[?, 133, 576]"]),
+    ("pose.onnx", "detector.onnx", ["are swapped", "pose.onnx is the pose model", "[?, 133, 576]"]),
     ("pose.onnx", "pose.onnx", ["detector: pose.onnx", "[?, 3, 384, 288]", "[N, 8400, 85]", "yolox_l.onnx"]),
     ("detector.onnx", "detector.onnx", ["pose_model: detector.onnx", "[?, 8400, 85]", "dw-ll_ucoco_384.onnx", "yzd-v/DWPose"]),
     ("other.onnx", "pose.onnx", ["detector: other.onnx", "[?, 10]"]),
     ("detector.onnx", "other.onnx", ["pose_model: other.onnx", "[?, 10]"]),
-    ("text.onnx", "pose.onnx", ["text.onnx is no ONNX model", "again"]),
-    ("detector.onnx", "truncated.onnx", ["truncated.onnx is no ONNX model", "again"]),
-    ("empty.onnx", "pose.onnx", ["empty.onnx is no ONNX model"]),
-    ("absent.onnx", "pose.onnx", ["absent.onnx", "no such file"]),
+    ("text.onnx", "pose.onnx", ["text.onnx is not an ONNX model", "again"]),
+    ("detector.onnx", "truncated.onnx", ["truncated.onnx is not an ONNX model", "again"]),
+    ("empty.onnx", "pose.onnx", ["empty.onnx is not an ONNX model"]),
+    ("absent.onnx", "pose.onnx", ["absent.onnx", "file not found"]),
 ])
 def test_wrong_files(models: Path, tmp_path: Path, detector_file: str, pose_file: str, words: list[str]) -> None:
     for name in ("detector.onnx", "pose.onnx"):
@@ -361,14 +361,14 @@ def test_a_model_that_fails_on_every_picture(models: Path, tmp_path: Path) -> No
         y = Reshape(x, shape)
     }""")
     broken = DWPose(str(tmp_path / "broken.onnx"), str(models / "pose.onnx"))
-    with pytest.raises(PoseError, match=r"broken.onnx failed on a picture"):
+    with pytest.raises(PoseError, match=r"broken.onnx failed on an image"):
         broken.detect(np.zeros((50, 50, 3), np.uint8))
 
 
 @pytest.mark.parametrize("frames", [np.zeros((1, 4, 4, 3), np.float32), np.zeros((4, 4, 3), np.uint8), np.zeros((1, 4, 4, 4), np.uint8),
                                     np.zeros((0, 4, 4, 3), np.uint8)])
 def test_no_pictures(dwpose: DWPose, frames: Array) -> None:
-    with pytest.raises(PoseError, match=r"are no pictures; \[frames, height, width, 3\] uint8"):
+    with pytest.raises(PoseError, match=r"must be \[frames, height, width, 3\] uint8"):
         dwpose.detect_frames(frames)
 
 
@@ -402,9 +402,9 @@ def test_whether_a_gpu_computes_is_known_before_anything_is_opened(monkeypatch: 
 
 
 def test_no_provider_and_no_such_device() -> None:
-    with pytest.raises(PoseError, match=r"no provider.*AzureExecutionProvider.*pip install"):
+    with pytest.raises(PoseError, match=r"no usable provider.*AzureExecutionProvider.*pip install"):
         detector.choose_providers(["AzureExecutionProvider"])
-    with pytest.raises(PoseError, match="'gpu' is unknown; there are: auto, cpu"):
+    with pytest.raises(PoseError, match="'gpu' is unknown; choose from: auto, cpu"):
         detector.choose_providers([CPU], "gpu")
 
 
@@ -417,8 +417,8 @@ def test_a_provider_that_does_not_work_gives_way_to_the_cpu(models: Path, monkey
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["DmlExecutionProvider", CPU])
     with caplog.at_level(logging.INFO, logger="animate_core.pose.detector"):
         found = DWPose(str(models / "detector.onnx"), str(models / "pose.onnx"))
-    assert "detector.onnx: DirectML does not work here" in caplog.text and "CPU computes instead" in caplog.text
-    assert "detector.onnx by CPU" in caplog.text
+    assert "detector.onnx: DirectML does not work here" in caplog.text and "using CPU instead" in caplog.text
+    assert "detector.onnx on CPU" in caplog.text
     assert len(found.detect(frame_of(400, 400, ((100, 50, 250, 350), RED))[0])) == 1
 
 

@@ -210,36 +210,36 @@ def test_length_of_a_clip() -> None:
 
 def test_several_people_are_refused() -> None:
     clip = moving_clip(2)
-    with pytest.raises(PoseError, match="one person, and the clip has 2"):
+    with pytest.raises(PoseError, match="one person, but the clip has 2"):
         edit_pose(clip.of(clip.points.repeat(2, axis=1)), read_edits(edits({"frame": 0})))
 
 
 @pytest.mark.parametrize(("value", "complaint"), [
-    ("{", "no JSON"),
-    ("[" * 100_000, "no JSON"),
-    ("7", "an int .7. is no object"),
-    (b"{}", "no object"),
-    ({}, "version: None is not known"),
+    ("{", "not JSON"),
+    ("[" * 100_000, "not JSON"),
+    ("7", "must be an object.*an int .7."),
+    (b"{}", "must be an object"),
+    ({}, "version: .*got None"),
     ({"version": 2, "width": 9, "height": 9, "keys": []}, "newer release"),
     ({"version": True, "width": 9, "height": 9, "keys": []}, "version"),
     ({"version": 1, "width": 0, "height": 9, "keys": []}, "canvas of 0x9"),
-    ({"version": 1, "width": "9", "height": 9, "keys": []}, "width: .* no number"),
-    ({"version": 1, "width": 9, "height": 9}, "keys: None"),
-    ({"version": 1, "width": 9, "height": 9, "keys": [], "frames": 3}, "'frames' is unknown; there are: version, width"),
+    ({"version": 1, "width": "9", "height": 9, "keys": []}, "width: .* must be a number"),
+    ({"version": 1, "width": 9, "height": 9}, "keys: .*None"),
+    ({"version": 1, "width": 9, "height": 9, "keys": [], "frames": 3}, "'frames' is unknown; choose from: version, width"),
     ('{"version": 1, "width": 9, "height": 1e999, "keys": []}', "height: .*inf"),
-    (edits({}), "key 0, frame: None"),
+    (edits({}), "key 0, frame: .*None"),
     (edits({"frame": -1}), "key 0, frame: .*-1"),
     (edits({"frame": 1.5}), "key 0, frame"),
     (edits({"frame": 0}, {"frame": 0}), "frame 0 has two keys"),
     (edits({"frame": 0, "moves": {}}), "'moves' is unknown"),
-    (edits({"frame": 0}, {"frame": 1, "move": [1, 2]}), "key 1, move: a list of 2"),
-    (edits({"frame": 0, "move": {"18": [1, 2]}}), "key 0, move: .*18.* none of 0 to 17"),
-    (edits({"frame": 0, "move": {"wrist": [1, 2]}}), "'wrist'.* none of 0 to 17"),
-    (edits({"frame": 0, "move": {"4": [1, 2, 3]}}), "point 4: a list of 3 is no .x, y."),
-    (edits({"frame": 0, "place": {"4": [1, None]}}), "place, point 4: None is no number"),
+    (edits({"frame": 0}, {"frame": 1, "move": [1, 2]}), "key 1, move: .*a list of 2"),
+    (edits({"frame": 0, "move": {"18": [1, 2]}}), "key 0, move: .* from 0 to 17.*18"),
+    (edits({"frame": 0, "move": {"wrist": [1, 2]}}), "from 0 to 17.*'wrist'"),
+    (edits({"frame": 0, "move": {"4": [1, 2, 3]}}), "point 4: .*.x, y.; got a list of 3"),
+    (edits({"frame": 0, "place": {"4": [1, None]}}), "place, point 4: .*number of pixels; got None"),
     (edits({"frame": 0, "place": {"4": [1, 2e6]}}), "place, point 4"),
     ('{"version": 1, "width": 9, "height": 9, "keys": [{"frame": 0, "move": {"4": [NaN, 1]}}]}', "move, point 4: .*nan"),
-    (edits({"frame": 0, "hide": 4}), "hide: an int"),
+    (edits({"frame": 0, "hide": 4}), "hide: .*an int"),
     (edits({"frame": 0, "hide": [4, 99]}), "hide: .*99"),
 ])
 def test_bad_edits_are_refused(value: Any, complaint: str) -> None:

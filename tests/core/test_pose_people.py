@@ -211,7 +211,7 @@ def test_following_twice_changes_nothing() -> None:
 
 
 def test_an_unknown_choice() -> None:
-    with pytest.raises(PoseError, match="'tallest' is unknown; there are: followed, largest"):
+    with pytest.raises(PoseError, match="'tallest' is unknown; choose from: followed, largest"):
         choose_person(clip_of([[person(1, 1)]]), "tallest")
 
 

@@ -33,6 +33,7 @@ def loader_graph(class_type: str, **inputs: Any) -> Graph:
 
 SMALL = {name: f"small/{name}.safetensors" for name in ("reference_unet", "denoising_unet", "motion_module", "pose_guider")}
 NO_MOTION = "none (in the denoiser file)"
+RESOLVE = "https://huggingface.co/{}/resolve/main/{}"
 
 
 @pytest.mark.parametrize(("loader", "file", "words"), [
@@ -42,10 +43,41 @@ NO_MOTION = "none (in the denoiser file)"
     ("MarionetteLoadReferenceNet", "bad/vae.safetensors", ["vae.safetensors"]),
     ("MarionetteLoadPoseGuider", SMALL["reference_unet"], ["reference_unet.safetensors", "ReferenceNet"]),
     ("MarionetteLoadPoseGuider", "bad/vae.safetensors", ["vae.safetensors"]),
-    ("MarionetteLoadClipVision", "../vae", ["file", "not in"]),
+    ("MarionetteLoadClipVision", "../vae", ["file", "not found"]),
+    ("MarionetteLoadClipVision", "../vae/", ["file", "no folder"]),
 ])
 def test_the_wrong_file_in_a_loader(host: HostServer, loader: str, file: str, words: list[str]) -> None:
     refused(host, loader_graph(loader, file=file), *words)
+
+
+@pytest.mark.parametrize(("loader", "inputs", "words"), [
+    ("MarionetteLoadReferenceNet", {"file": "MusePose/reference_unet.pth"},
+     ["file", "MusePose/reference_unet.pth", "reference_unet.pth (3.44 GB)", "models/animate_anyone/MusePose", "download MusePose",
+      RESOLVE.format("TMElyralab/MusePose", "MusePose/reference_unet.pth")]),
+    ("MarionetteLoadMotionUNet", {"denoiser": "Moore/denoising_unet.pth", "motion": "Moore/motion_module.pth"},
+     ["denoiser", "denoising_unet.pth (3.44 GB)", "motion", "motion_module.pth (1.82 GB)", "models/animate_anyone/Moore",
+      RESOLVE.format("patrolli/AnimateAnyone", "motion_module.pth")]),
+    ("MarionetteLoadPoseGuider", {"file": "(no file found)"},
+     ["file", "pose_guider.pth (4.35 MB)", "models/animate_anyone/Moore", RESOLVE.format("patrolli/AnimateAnyone", "pose_guider.pth")]),
+    ("MarionetteLoadPoseGuider", {"file": "../vae/x.safetensors"}, ["not found", "../vae/x.safetensors"]),
+    ("MarionetteLoadClipVision", {"file": "sd-image-variations/pytorch_model.bin"},
+     ["file", "pytorch_model.bin (1.22 GB)", "models/clip_vision/sd-image-variations",
+      RESOLVE.format("lambdalabs/sd-image-variations-diffusers", "image_encoder/pytorch_model.bin")]),
+])
+def test_a_missing_file_is_named_with_its_address(host: HostServer, loader: str, inputs: dict[str, str], words: list[str]) -> None:
+    result = refused(host, loader_graph(loader, **inputs), *words)
+    assert result.status == "invalid", "it began to run"
+
+
+@pytest.mark.parametrize(("folder", "words"), [
+    ("Champ", ["models/animate_anyone/Champ", "guidance_encoder_semantic_map.pth (10.7 MB)", "fudan-generative-ai/champ/tree/main/champ",
+               "pytorch_model.bin", "models/clip_vision/sd-image-variations", "download Champ"]),
+    ("../vae", ["folder", "models/animate_anyone/../vae", "download Moore"]),
+])
+def test_a_missing_folder_is_named_with_its_files(host: HostServer, folder: str, words: list[str]) -> None:
+    graph = graphs.load("basic", sampler={"model": ["all", 0]})
+    graphs.add(graph, "all", "MarionetteLoadAnimateAnyone", folder=folder, family="auto", weight_dtype="auto")
+    assert refused(host, graph, *words).status == "invalid"
 
 
 @pytest.mark.parametrize(("denoiser", "motion", "words"), [

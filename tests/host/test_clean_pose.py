@@ -56,7 +56,7 @@ def test_the_librarys_numbers_come_out(host: HostServer, inputs: dict[str, Any])
     assert (found.points[:, 0, :18, 2] > 0.3).all(), "frames with nobody are filled"
     text = "".join(result.outputs["report"]["text"])
     assert text == report.text()
-    assert "frames 10-12: nobody found, filled" in text and "frame 5: legs swapped back" in text
+    assert "frames 10-12: no person, filled" in text and "frame 5: legs swap corrected" in text
     assert result.progress("clean")[-1] == (FRAMES, FRAMES)
 
 
@@ -69,7 +69,7 @@ def test_settings_reach_the_library(host: HostServer) -> None:
     assert [not frame["people"] for frame in frames] == [10 <= i < 13 for i in range(FRAMES)]
     found = read_pose(frames)
     assert np.allclose(found.points[:, 0, :18], points, atol=1e-3)
-    assert "frames 10-12: nobody found, left empty" in "".join(result.outputs["report"]["text"])
+    assert "frames 10-12: no person, left empty" in "".join(result.outputs["report"]["text"])
 
 
 def test_the_frame_rate_is_heeded(host: HostServer) -> None:
@@ -102,7 +102,7 @@ def test_scores_for_other_packs_and_graded_ones(host: HostServer) -> None:
 def test_nobody_is_refused_in_words(host: HostServer) -> None:
     points = broken()
     points[..., 2] *= 0.2
-    refused(host, clean_graph(host, points, "nobody_pose.json"), "none of the 30 frames shows anybody", "0.3", "score_threshold")
+    refused(host, clean_graph(host, points, "nobody_pose.json"), "no person in any of the 30 frames", "0.3", "score_threshold")
     assert host.run(clean_graph(host, points, "nobody_pose.json", score_threshold=0.1)).status == "success"
 
 

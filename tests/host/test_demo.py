@@ -72,6 +72,15 @@ def test_the_workflow_runs_end_to_end(host: HostServer) -> None:
     assert (frames[0].size, len(frames)) == ((3 * WIDTH, HEIGHT), FRAMES)
 
 
+def test_previews_have_the_clips_colours(host: HostServer) -> None:
+    """The last preview's mean colour against the frames'; Stable Diffusion's factors are off by 0.2 and more."""
+    for seed in (HELD_OUT_SEED + 2, HELD_OUT_SEED + 5):
+        result = host.run(demo_graph(character={"seed": seed}))
+        preview = np.asarray(result.previews("sampler")[-1].convert("RGB"), np.float32) / 255
+        off = np.abs(preview.mean((0, 1)) - result.images().mean((0, 1, 2)) / 255).max()
+        assert off < 0.06, f"previews are off by {off:.2f}"
+
+
 def test_the_workflow_has_the_presets_settings() -> None:
     graph, preset = graphs.load("demo"), family_preset(DEMO_FAMILY)
     sampler = graph["sampler"]["inputs"]

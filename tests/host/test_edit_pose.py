@@ -122,7 +122,7 @@ def test_the_chosen_person_is_edited(host: HostServer) -> None:
 
 
 @pytest.mark.parametrize(("edits", "words"), [
-    ("{'version': 1}", ["edits", "no JSON"]),
+    ("{'version': 1}", ["edits", "not JSON"]),
     ({"version": 7, "width": 9, "height": 9, "keys": []}, ["version", "newer release"]),
     ({**EDITS, "keys": [{"frame": 0, "move": {"31": [1, 1]}}]}, ["key 0, move", "0 to 17"]),
 ])

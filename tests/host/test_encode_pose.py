@@ -53,9 +53,9 @@ def test_skeletons_of_another_style_are_told_of(host: HostServer) -> None:
     assert "colours look like" not in log and "face points" not in log
     graph = graphs.change(clip_graph(), character={"seed": HELD_OUT_SEED + 1}, pose={"family": "MusePose"})
     _, log = logged(host, graph)
-    assert "the colours look like RGB order, MusePose was trained on BGR" in log
+    assert "the colours look like RGB order, but MusePose was trained on BGR" in log
     _, log = logged(host, graphs.change(graph, pose={"family": "Moore"}))
-    assert "face points are absent, Moore was trained with them" in log
+    assert "face points are missing, but Moore was trained with them" in log
     graph = graphs.change(clip_graph(), pose={"images": ["character", 3]})
     _, log = logged(host, graph)
     assert "do not look like skeletons on black" in log
@@ -67,7 +67,7 @@ def test_a_pose_guider_alone_leaves_the_comparison_to_the_sampler(host: HostServ
     graphs.change(graph, pose={"images": ["character", 1]})
     result, log = logged(host, graph)
     assert result.status == "success", result.error
-    assert "pose: face points are absent, Moore was trained with them" in log
+    assert "pose: face points are missing, but Moore was trained with them" in log
 
 
 def test_what_cannot_be_encoded(host: HostServer) -> None:

@@ -130,13 +130,13 @@ def test_the_followed_person_in_every_frame(ready: HostServer) -> None:
         else:
             assert_red(frame["people"], 0, i)
     assert result.progress("extract")[-1] == (FRAMES, FRAMES)
-    assert f"DWPose: {MODELS['detector']} by CPU, {MODELS['pose_model']} by CPU" in ready.log
+    assert f"DWPose: {MODELS['detector']} on CPU, {MODELS['pose_model']} on CPU" in ready.log
 
 
 def test_the_report(ready: HostServer) -> None:
     text = report_of(ready.run(extract_graph()))
     summary, lines = text.split("\n\n")
-    assert f"{FRAMES} frames of {WIDTH}x{HEIGHT}, {FRAMES - 1} with a well-seen person" in summary
+    assert f"{FRAMES} frames of {WIDTH}x{HEIGHT}, {FRAMES - 1} with a clearly detected person" in summary
     assert f"1 frame: nobody; Clean Pose fills such gaps ({EMPTY})" in summary
     assert "2 frames: several people, of whom one was taken: followed (1, 5)" in summary
     frames = lines.splitlines()[1:]
@@ -222,7 +222,7 @@ def test_a_frame_that_the_detector_misses_is_said(ready: HostServer) -> None:
     Image.fromarray(frame).save(ready.input / "missed.png")
     graph = graphs.change(extract_graph(), people={"image": "missed.png"})
     result = ready.run(graph)
-    assert "1 frame: found nobody, the whole picture was taken for the person (0)" in report_of(result)
+    assert "1 frame: the detector found nobody; the whole image was used as the person's box (0)" in report_of(result)
     assert "0: 0, 0." in report_of(result)
     assert len(saved(result)[0]["people"]) == 1
 
@@ -274,10 +274,10 @@ def test_room_is_made_before_the_files_are_opened(gpu_claimed: HostServer, build
 
 
 @pytest.mark.parametrize(("inputs", "words"), [
-    ({"detector": f"pose/{MODELS['pose_model']}", "pose_model": MODELS["detector"]}, ["wrong way round", "is the pose model"]),
-    ({"pose_model": "other.onnx"}, ["pose_model", "other.onnx", "something else", "dw-ll_ucoco_384.onnx"]),
+    ({"detector": f"pose/{MODELS['pose_model']}", "pose_model": MODELS["detector"]}, ["are swapped", "is the pose model"]),
+    ({"pose_model": "other.onnx"}, ["pose_model", "other.onnx", "different kind of model", "dw-ll_ucoco_384.onnx"]),
     ({"detector": "gone.onnx"}, ["MarionetteLoadPoseDetector", "detector", "gone.onnx", "yolox_l.onnx", "yzd-v/DWPose"]),
-    ({"pose_model": "../secret.onnx"}, ["pose_model", "no file"]),
+    ({"pose_model": "../secret.onnx"}, ["pose_model", "not found"]),
     ({"device": "tpu"}, ["device", "tpu"]),
 ])
 def test_wrong_choices_of_the_loader(ready: HostServer, inputs: dict[str, Any], words: list[str]) -> None:
@@ -286,14 +286,14 @@ def test_wrong_choices_of_the_loader(ready: HostServer, inputs: dict[str, Any], 
 
 
 @pytest.mark.parametrize(("inputs", "words"), [
-    ({"detector": f"pose/{MODELS['pose_model']}", "pose_model": MODELS["detector"]}, ["wrong way round", "is the pose model"]),
-    ({"detector": "other.onnx"}, ["detector", "other.onnx", "something else", "yolox_l.onnx"]),
-    ({"pose_model": "other.onnx"}, ["pose_model", "other.onnx", "something else", "dw-ll_ucoco_384.onnx"]),
-    ({"detector": "broken.onnx"}, ["broken.onnx", "no ONNX model", "again"]),
+    ({"detector": f"pose/{MODELS['pose_model']}", "pose_model": MODELS["detector"]}, ["are swapped", "is the pose model"]),
+    ({"detector": "other.onnx"}, ["detector", "other.onnx", "different kind of model", "yolox_l.onnx"]),
+    ({"pose_model": "other.onnx"}, ["pose_model", "other.onnx", "different kind of model", "dw-ll_ucoco_384.onnx"]),
+    ({"detector": "broken.onnx"}, ["broken.onnx", "not an ONNX model", "again"]),
     ({"detector": "(no .onnx file found)"}, ["detector", "yolox_l.onnx", "yzd-v/DWPose", "models/animate_anyone", "models/detection"]),
     ({"pose_model": "gone.onnx"}, ["pose_model", "gone.onnx", "dw-ll_ucoco_384.onnx", "yzd-v/DWPose"]),
-    ({"pose_model": "../secret.onnx"}, ["pose_model", "no file"]),
-    ({"backend": "mediapipe"}, ["backend", "MediaPipe is no longer offered", "choose dwpose"]),
+    ({"pose_model": "../secret.onnx"}, ["pose_model", "not found"]),
+    ({"backend": "mediapipe"}, ["backend", "MediaPipe is no longer supported", "choose dwpose"]),
     ({"backend": "openpose"}, ["backend", "openpose", "choose dwpose"]),
     ({"scores": "(a file).task"}, ["scores", "(a file).task", "0 and 1"]),
     ({"person": "tallest"}, ["person", "tallest"]),

@@ -191,7 +191,7 @@ def test_face_keypoints_are_drawn(models: HostServer, pictures: dict[str, list[I
     _, log = run(face_keypoints(4, (True, False)))
     assert "no face is found in 2 of 4 frames (the first is 1)" in log
     result, _ = run(face_keypoints(4, (False,)))
-    assert result.status == "error" and "pose_keypoint: no face is found in any frame" in result.error
+    assert result.status == "error" and "pose_keypoint: no face in any frame" in result.error
 
 
 def test_draw_pose_makes_the_same_pictures(models: HostServer, pictures: dict[str, list[Image.Image]]) -> None:
@@ -222,7 +222,7 @@ def test_mediapipes_mesh_guides_aniportrait(models: HostServer, pictures: dict[s
     graph = graphs.change(family_graph("basic", "Moore face", 2, pictures), pose={
         "images": None, "mouth_images": None, "face_landmarks": ["points", 1]})
     graphs.add(graph, "points", "TestFromJSON", text=json.dumps(value))
-    refused(models, graph, "face_landmarks: they are for AniPortrait")
+    refused(models, graph, "face_landmarks: only for AniPortrait")
 
 
 def test_what_does_not_belong_together_is_refused(models: HostServer, pictures: dict[str, list[Image.Image]]) -> None:
@@ -230,7 +230,7 @@ def test_what_does_not_belong_together_is_refused(models: HostServer, pictures: 
     refused(models, graphs.change(graph, sampler={"model": ["other", 0]}) | {"other": {
         "class_type": "MarionetteLoadMotionUNet", "inputs": {
             "denoiser": "small/denoising_unet.safetensors", "motion": "small/motion_module.safetensors", "family": "auto",
-            "weight_dtype": "auto"}}}, "pose", "guidance for Champ", "Moore")
+            "weight_dtype": "auto"}}}, "pose", "guidance images for Champ", "Moore")
     graph = family_graph("basic", "Champ", 2, pictures, ("depth", "normal"))
     graphs.change(graph, normal={"frames": 3})
     refused(models, graph, "same number of frames", "depth has 2", "normal has 3")
@@ -241,24 +241,24 @@ def test_what_does_not_belong_together_is_refused(models: HostServer, pictures: 
     refused(models, graphs.change(graph, pose={"images": None}), "either images or pose_keypoint")
     graph["pose"]["class_type"] = "MarionetteEncodeGuidance"
     graph["pose"]["inputs"] = {"pose_guider": ["all", 2], "width": WIDTH, "height": HEIGHT, "fit": "crop", "depth": ["images", 0]}
-    refused(models, graph, "no guidance encoder of Champ", "Encode Pose")
+    refused(models, graph, "not a guidance encoder of Champ", "Encode Pose")
     graph = family_graph("basic", "Moore face", 2, pictures)
-    refused(models, graphs.change(graph, pose={"mouth_images": None}), "mouth_images", "two pictures a frame")
+    refused(models, graphs.change(graph, pose={"mouth_images": None}), "mouth_images", "two images per frame")
     graph = family_graph("basic", "Moore face", 2, pictures)
     graphs.add(graph, "plain", "MarionetteLoadPoseGuider", file="small/pose_guider.safetensors")
-    refused(models, graphs.change(graph, pose={"pose_guider": ["plain", 0], "model": ["all", 0]}), "pose_guider.safetensors is a body "
-                                                                                                   "model's",
+    refused(models, graphs.change(graph, pose={"pose_guider": ["plain", 0], "model": ["all", 0]}), "pose_guider.safetensors belongs to a "
+                                                                                                   "body model",
             "pose_guider1 and pose_guider2")
     graph = family_graph("basic", "Champ", 2, pictures, ("depth",))
     graphs.add(graph, "again", "MarionetteLoadPoseGuider", file="AniPortrait/pose_guider.safetensors", pose_guider=["all", 2])
-    refused(models, graphs.change(graph, pose={"pose_guider": ["again", 0]}), "does not go with", "Champ")
-    refused(models, graphs.load("basic", model={"family": "Moore face"}), "reads a reference in both halves")
+    refused(models, graphs.change(graph, pose={"pose_guider": ["again", 0]}), "cannot be combined with", "Champ")
+    refused(models, graphs.load("basic", model={"family": "Moore face"}), "reference in both the conditional and the unconditional pass")
 
 
 def test_guidance_of_the_wrong_count_or_without_its_file_is_refused(models: HostServer, pictures: dict[str, list[Image.Image]]) -> None:
     graph = family_graph("basic", "Moore face", 3, pictures)
-    refused(models, graphs.change(graph, mouth_images={"frames": 2}), "mouth_images", "2 frames", "images has 3")
-    refused(models, graphs.load("basic", pose={"mouth_images": ["poses", 0]}), "mouth_images", "face reenactment alone", "take them off")
+    refused(models, graphs.change(graph, mouth_images={"frames": 2}), "mouth_images", "2 frames", "images 3")
+    refused(models, graphs.load("basic", pose={"mouth_images": ["poses", 0]}), "mouth_images", "face reenactment", "disconnect")
     graph = family_graph("basic", "Champ", 2, pictures, ("depth",))
     graphs.add(graph, "images", "TestPictures", folder="depth", frames=2)
     graph["pose"] = {"class_type": "MarionetteEncodePose", "inputs": {
@@ -270,13 +270,13 @@ def test_guidance_of_the_wrong_count_or_without_its_file_is_refused(models: Host
     graph = family_graph("basic", "Champ", 2, pictures, ("semantic_map",))
     width, height = pictures["semantic_map"][0].size
     graphs.add(graph, "mask", "SolidMask", value=1.0, width=width + 8, height=height)
-    refused(models, graphs.change(graph, pose={"semantic_mask": ["mask", 0]}), "semantic_mask", f"{width + 8}x{height}", "one size")
+    refused(models, graphs.change(graph, pose={"semantic_mask": ["mask", 0]}), "semantic_mask", f"{width + 8}x{height}", "same size")
     graphs.add(graph, "three", "TestPictures", folder="semantic_map", frames=3)
     graphs.add(graph, "mask", "ImageToMask", image=["three", 0], channel="red")
-    refused(models, graph, "semantic_mask", "3 frames", "semantic_map 2", "one for each")
+    refused(models, graph, "semantic_mask", "3 frames", "semantic_map 2", "one per frame")
     graph = family_graph("basic", "Champ", 2, pictures, ("depth",))
     graphs.add(graph, "mask", "SolidMask", value=1.0, width=width, height=height)
-    refused(models, graphs.change(graph, pose={"semantic_mask": ["mask", 0]}), "semantic_mask", "semantic_map, which is not connected")
+    refused(models, graphs.change(graph, pose={"semantic_mask": ["mask", 0]}), "semantic_mask", "connect semantic_map")
 
 
 @pytest.mark.parametrize(("family", "other"), [("Champ", "AniPortrait"), ("AniPortrait", "Champ")])
@@ -285,13 +285,13 @@ def test_another_familys_guidance_is_refused_in_both_paths(models: HostServer, p
     for base, node in (("basic", "sampler"), ("sigmas", "animate")):
         graph = family_graph(base, family, 3, pictures)
         graphs.add(graph, "other", "MarionetteLoadAnimateAnyone", folder=other, family="auto", weight_dtype="auto")
-        refused(models, graphs.change(graph, **{node: {"model": ["other", 0]}}), "pose: it holds", family, other)
+        refused(models, graphs.change(graph, **{node: {"model": ["other", 0]}}), "pose: it contains", family, other)
 
 
 @pytest.mark.parametrize(("loader", "inputs", "words"), [
     ("MarionetteLoadReferenceNet", {"file": "AniPortrait/pose_guider.safetensors", "weight_dtype": "auto"}, ["pose_guider.safetensors"]),
     ("MarionetteLoadPoseGuider", {"file": "Champ/reference_unet.safetensors"}, ["reference_unet.safetensors", "ReferenceNet"]),
-    ("MarionetteLoadPoseGuider", {"file": "unnamed/encoder.safetensors"}, ["encoder.safetensors", "does not tell which",
+    ("MarionetteLoadPoseGuider", {"file": "unnamed/encoder.safetensors"}, ["encoder.safetensors", "does not say which one",
                                                                            "guidance_encoder_depth.pth"]),
 ])
 def test_a_familys_file_in_the_wrong_loader(models: HostServer, loader: str, inputs: dict[str, Any], words: list[str]) -> None:
@@ -321,7 +321,7 @@ def test_pictures_of_another_kind_are_warned_of(models: HostServer, pictures: di
 def test_a_mesh_without_any_face_is_refused(models: HostServer, pictures: dict[str, list[Image.Image]]) -> None:
     graph = graphs.change(family_graph("basic", "AniPortrait", 2, pictures), pose={"images": None, "face_landmarks": ["points", 1]})
     graphs.add(graph, "points", "TestFromJSON", text=json.dumps({"image_size": [HEIGHT, WIDTH], "frames": [[], []]}))
-    refused(models, graph, "face_landmarks", "no face is found in any frame")
+    refused(models, graph, "face_landmarks", "no face in any frame")
 
 
 def test_museposes_padding_repeats_the_last_pose_and_is_cut(host: HostServer) -> None:

@@ -152,11 +152,11 @@ def test_a_changed_file_is_read_again(host: HostServer, samples: Path) -> None:
     ("../host.log", {}, ["file", "outside"]),
     ("/etc/hostname", {}, ["file", "outside"]),
     ("poses/aux_animals.json", {}, ["aux_animals.json", "animals"]),
-    ("poses/openpose", {}, ["openpose", "no frame states the size", "set that node's width and height", "Load Pose"]),
+    ("poses/openpose", {}, ["openpose", "no frame contains its canvas size", "set its width and height", "Load Pose"]),
     ("poses", {}, ["_keypoints.json"]),
     ("poses/aux_dwpose.json", {"width": 300, "height": 300}, ["400x600", "300x300"]),
     ("poses/aux_dwpose.json", {"width": 300}, ["width, height", "300x0"]),
-    ("poses/aux_dwpose.json", {"first_frame": 3}, ["first_frame", "3 frames"]),
+    ("poses/aux_dwpose.json", {"first_frame": 3}, ["first_frame must be less than 3"]),
 ])
 def test_wrong_files_are_refused(host: HostServer, samples: Path, file: str, inputs: dict[str, Any], words: list[str]) -> None:
     refused(host, load_graph(file, **inputs), *words)

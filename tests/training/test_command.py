@@ -17,6 +17,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from animate_core.checkpoints import read_state_dict
+from animate_core.demo.clip import HEIGHT, WIDTH
+from animate_core.demo.model import demo_files
 from training.__main__ import main
 from training.config import read_config
 from training.loop import TrainingError
@@ -46,7 +48,7 @@ def config_file(folder: Path, **changes: str) -> Path:
 
 def test_help_names_everything() -> None:
     text = subprocess.run([sys.executable, "-m", "training", "--help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for word in ("--stage", "--config", "vae", "clip", "evaluate", "accelerate launch"):
+    for word in ("--stage", "--config", "vae", "clip", "evaluate", "report", "--vae-only", "accelerate launch"):
         assert word in text
 
 
@@ -58,22 +60,45 @@ def test_from_settings_to_figures(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["evaluate", *words, "--count", "1"]) == 1
     assert "at least 2" in capsys.readouterr().err
     assert main(["--stage", "2", *words]) == 1
-    assert "stage 2 begins with the weights of stage 1" in capsys.readouterr().err
+    assert "stage 2 starts from the weights of stage 1" in capsys.readouterr().err
     assert main(["--stage", "1", *words]) == 0
     assert main(["--stage", "2", *words]) == 0
     assert main(["export", *words, "--model", str(tmp_path / "model")]) == 0
     assert sum(f.stat().st_size for f in (tmp_path / "model").iterdir()) <= 24e6
     capsys.readouterr()
-    assert main(["evaluate", *words, "--model", str(tmp_path / "model"), "--count", "2", "--frames", "2", "--sampling-steps", "1",
-                 "--output", str(tmp_path / "out")]) == 0
+    assert main(["evaluate", *words, "--model", str(tmp_path / "model"), "--count", "2", "--frames", "2", "--steps", "1",
+                 "--worlds", "home,polygons", "--output", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     report = json.loads((tmp_path / "out" / "evaluation.json").read_text())
-    assert set(report["figures"]) == {"ours", "still", "vae", "wrong reference", "wrong poses", "no motion modules"}
-    for way in report["figures"]:
-        assert way in printed
-    sheet = Image.open(tmp_path / "out" / "evaluation.png")
-    assert sheet.width % 128 == 0 and sheet.height > 2 * 192
+    assert set(report["worlds"]) == {"home", "polygons"}
+    for world, part in report["worlds"].items():
+        assert set(part["figures"]) == {"ours", "still", "vae", "wrong reference", "wrong poses", "no motion modules"}
+        assert all(word in printed for word in (world, *part["figures"]))
+    assert (report["settings"]["width"], report["settings"]["height"], report["settings"]["steps"]) == (WIDTH, HEIGHT, 1)
+    sheet = Image.open(tmp_path / "out" / "evaluation.webp")
+    assert sheet.width == 13 * WIDTH and sheet.height > 4 * HEIGHT
     assert list((tmp_path / "work").glob("stage1/sheet-*.png"))
+
+
+def test_the_autoencoder_alone_is_measured_from_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "vae.safetensors").write_bytes(demo_files().vae.read_bytes())
+    words = ["evaluate", "--model", str(tmp_path), "--output", str(tmp_path), "--count", "2", "--frames", "2", "--worlds", "strokes"]
+    assert main(words) == 1
+    assert "denoising_unet.safetensors" in capsys.readouterr().err
+    assert main([*words, "--vae-only", "--size", "72x64"]) == 0
+    report = json.loads((tmp_path / "evaluation.json").read_text())
+    assert set(report["worlds"]["strokes"]["figures"]) == {"still", "vae"}
+    assert Image.open(tmp_path / "evaluation.webp").width == 13 * 72
+
+
+@pytest.mark.parametrize(("words", "told"), [
+    (["--size", "100x200"], "multiples of 8"), (["--size", "large"], "WIDTHxHEIGHT is wanted"), (["--size", "32x64"], "from 64 up"),
+    (["--worlds", "home,mars"], "'mars': there are home, polygons, strokes"), (["--worlds", ""], "'': there are"),
+    (["--worlds", "home,home"], "home is named twice")])
+def test_bad_words_to_evaluate(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["evaluate", *words])
+    assert told in capsys.readouterr().err
 
 
 def test_resuming_with_another_configuration_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,17 +173,17 @@ def test_own_clips_from_files_to_files(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("[stage1]\nstep = 5", "stage1.step: there is no such setting; known are steps"),
-    ("[stage1]\nsteps = 'many'", "stage1.steps: 'many' is no int"),
-    ("[stage1]\noptimizer = 'sgd'", "stage1.optimizer: 'sgd' is none of 'adamw'"),
-    ("[data]\nwidth = 256\nkind = 'demo'\n[networks]\nwidths = [64, 64]", "drawn at 128x192"),
+    ("[stage1]\nstep = 5", "stage1.step is unknown; choose from: steps"),
+    ("[stage1]\nsteps = 'many'", "stage1.steps must be of type int; got 'many'"),
+    ("[stage1]\noptimizer = 'sgd'", "stage1.optimizer: 'sgd' is unknown; choose from: 'adamw'"),
+    ("[data]\nwidth = 256\nkind = 'demo'\n[networks]\nwidths = [64, 64]", "must be 128x192 for procedural characters"),
     ("[data]\nwidth = 100\nkind = 'demo'", "multiples of 8"),
     ("stage1 = 3", "a table"),
     ("[networks]\nwidths = 64", "a list of numbers"),
     ("[networks]\nwidths = [64, 64]", "data.source"),
     ("[networks]\nwidths = [64, 64]\n[data]\nsource = 'x'", "networks.vae and networks.clip"),
-    ("[data]\nkind = 'demo'", "give files"),
-    ("[stage1]\nunconditional = 2.0\n[networks]\nwidths=[64]\n[data]\nkind='demo'\nwidth = 128\nheight = 192", "not in 0..1"),
+    ("[data]\nkind = 'demo'", "set files"),
+    ("[stage1]\nunconditional = 2.0\n[networks]\nwidths=[64]\n[data]\nkind='demo'\nwidth = 128\nheight = 192", "must be between 0 and 1"),
     ("[stage1\n", "not a TOML file"),
 ])
 def test_bad_settings_are_named(tmp_path: Path, text: str, message: str) -> None:
@@ -171,7 +196,7 @@ def test_bad_settings_are_named(tmp_path: Path, text: str, message: str) -> None
 
 def test_missing_settings_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--stage", "1", "--config", str(tmp_path / "none.toml")]) == 1
-    assert "none.toml: cannot be read" in capsys.readouterr().err
+    assert "none.toml cannot be read" in capsys.readouterr().err
 
 
 def test_folder_without_videos_is_refused_before_any_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -115,7 +115,7 @@ def test_a_sheet_that_cannot_be_saved_ends_nothing(tmp_path: Path, caplog: pytes
 
 def test_loss_that_is_not_finite_stops(tmp_path: Path) -> None:
     net = network()
-    with pytest.raises(TrainingError, match="not finite at step 0"):
+    with pytest.raises(TrainingError, match="NaN or infinite at step 0"):
         train(net, torch.optim.SGD(net.parameters(), 0.1), lambda n: (net(torch.ones(1, 1, 3, 3)).mean() * float("nan"), {}), Plan(3, 0.1),
               tmp_path, {})
 

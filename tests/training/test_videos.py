@@ -219,7 +219,7 @@ def test_a_phone_video_is_turned_upright(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [5, -1])
 def test_a_frame_that_is_not_there(tmp_path: Path, name: str, number: int) -> None:
     path = write(tmp_path / name, 5)
-    with pytest.raises(DataError, match=rf"{name}: frame {number} is absent"):
+    with pytest.raises(DataError, match=rf"{name}: frame {number} is missing"):
         read_frames(path, [0, number])
 
 
@@ -230,7 +230,7 @@ def test_a_damaged_frame_is_not_returned(tmp_path: Path) -> None:
         damaged = [number for number, frame in enumerate(container.decode(video=0)) if frame.is_corrupt]
     assert len(damaged) == 1, "the test's video is not what it should be"
     assert numbers_of(read_frames(path, [damaged[0] - 1])) == [damaged[0] - 1]
-    with pytest.raises(DataError, match=f"frame {damaged[0]} is absent or damaged"):
+    with pytest.raises(DataError, match=f"frame {damaged[0]} is missing or damaged"):
         read_frames(path, damaged)
 
 
@@ -320,14 +320,14 @@ def test_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("text", "expected"), [
-    ("[{", "is no readable JSON"),
-    ("\xff\xfe\x00\xd8", "is no readable JSON"),
-    ("[]", "holds an empty list"),
-    ("{}", "holds a JSON dict"),
-    ("[[1]]", "entry 1 lacks"),
-    ('[{"video_path": "a.mp4"}]', "entry 1 lacks"),
-    ('[{"video_path": "a.mp4", "kps_path": 3}]', "entry 1 lacks"),
-    ('[{"video_path": "a.mp4", "kps_path": "a_pose.mp4"}, {"video_path": "a.mp4", "kps_path": ""}]', "entry 2 lacks"),
+    ("[{", "is not readable JSON"),
+    ("\xff\xfe\x00\xd8", "is not readable JSON"),
+    ("[]", "contains an empty list"),
+    ("{}", "contains a JSON dict"),
+    ("[[1]]", "entry 1 needs"),
+    ('[{"video_path": "a.mp4"}]', "entry 1 needs"),
+    ('[{"video_path": "a.mp4", "kps_path": 3}]', "entry 1 needs"),
+    ('[{"video_path": "a.mp4", "kps_path": "a_pose.mp4"}, {"video_path": "a.mp4", "kps_path": ""}]', "entry 2 needs"),
     ('[{"video_path": "a.mp4", "kps_path": "gone.mp4"}]', "gone.mp4 does not exist"),
 ])
 def test_bad_lists(tmp_path: Path, text: str, expected: str) -> None:
@@ -336,16 +336,16 @@ def test_bad_lists(tmp_path: Path, text: str, expected: str) -> None:
     source.write_bytes(text.encode("latin-1"))
     message = refused(source)
     assert expected in message and str(source) in message
-    assert "kps_path" in message or "give the path of a video" in message
+    assert "kps_path" in message or "set the path of a video" in message
 
 
 def test_no_folder_and_no_videos(tmp_path: Path) -> None:
-    assert "gone does not exist; give a folder" in refused(tmp_path / "gone")
+    assert "gone does not exist; set a folder" in refused(tmp_path / "gone")
     video, _ = clip(tmp_path / "clips" / "inner")
     assert "is neither a folder nor a .json list" in refused(video)
     (tmp_path / "clips" / "note.txt").touch()
     message = refused(tmp_path / "clips")
-    assert "holds no videos (.mp4," in message and "sub-folders are not searched" in message
+    assert "contains no videos (.mp4," in message and "subfolders are not searched" in message
 
 
 def test_a_video_without_pose_video(tmp_path: Path) -> None:
@@ -399,7 +399,7 @@ def test_sound_alone_is_no_video(tmp_path: Path) -> None:
         frame.sample_rate = 44100
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    assert f"{tmp_path / 'a.mp4'} holds no video stream" in refused(tmp_path)
+    assert f"{tmp_path / 'a.mp4'} contains no video stream" in refused(tmp_path)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -410,7 +410,7 @@ def test_a_cut_file_is_noticed(tmp_path: Path, name: str) -> None:
     assert len(find_pairs(tmp_path)) == 1, "whole, it is accepted"
     for length in (len(data) // 4, len(data) // 2, len(data) * 9 // 10, len(data) - 1):
         video.write_bytes(data[:length])
-        assert f"{video} is cut short" in refused(tmp_path), f"{length} of {len(data)} bytes"
+        assert f"{video} is truncated" in refused(tmp_path), f"{length} of {len(data)} bytes"
 
 
 def test_every_cut_of_a_gif_is_noticed(tmp_path: Path) -> None:

@@ -11,27 +11,27 @@ import { View } from "./view.js";
 
 const HEIGHT = 0.86; // of the canvas, for a figure that is not fitted to anything
 const MODES = { joint: "Joint", limb: "Limb", figure: "Figure" };
-const HINT = "Drag a joint. Shift: its whole limb. Wheel, after a click: zoom.";
-const NOBODY = "Nobody here yet. Fit figure places a standing body, whose joints you then drag.";
+const HINT = "Drag a joint. Shift: the whole limb. Wheel after a click: zoom.";
+const NOBODY = "No pose yet. Fit figure places a standing body; then drag its joints.";
 
 const TIPS = {
   undo: "Undo (Ctrl+Z)",
   redo: "Redo (Ctrl+Shift+Z)",
   joint: "Dragging moves one joint",
-  limb: "Dragging moves the joint and all that hangs on it: from the shoulder, the whole arm (Shift does the same)",
+  limb: "Dragging moves the joint and everything attached to it: from the shoulder, the whole arm (same as Shift)",
   figure: "Dragging moves the whole figure; the corners scale it",
-  fit: "Place a standing figure on the one in the picture, or in the middle: a start where no detector helps",
-  hide: "Leave the selected joint out, or bring it back (Delete)",
-  mirror: "Give the other side the mirror image of the selected arm, leg or half of the face",
+  fit: "Place a standing body on the figure in the image, or in the middle. For images that detectors cannot read",
+  hide: "Hide the selected joint, or show it again (Delete)",
+  mirror: "Copy the selected arm, leg or half of the face to the other side, mirrored",
   swap: "Exchange left and right",
-  resetJoint: "The selected joint as it comes in",
-  resetAll: "Remove all edits in all frames (Undo brings them back)",
+  resetJoint: "Remove the edits of the selected joint",
+  resetAll: "Remove all edits in all frames (Undo restores them)",
   zoomOut: "Zoom out",
-  zoomIn: "Zoom in (after a click on the picture: the wheel, or two fingers)",
-  zoomAll: "Show the whole picture",
-  previous: "To the key frame before",
-  next: "To the next key frame",
-  addKey: "Keep this frame's pose as a key frame. Every edit makes one; between key frames edits are blended",
+  zoomIn: "Zoom in (also by wheel after a click on the image, or two fingers)",
+  zoomAll: "Show the whole image",
+  previous: "Go to the previous key frame",
+  next: "Go to the next key frame",
+  addKey: "Make this frame a key frame. Every edit does so; between key frames edits are interpolated",
   removeKey: "Remove this frame's key and its edits",
 };
 
@@ -148,7 +148,7 @@ export class PoseEditor {
     try {
       this.edits = parseEdits(text) ?? noEdits(this.incoming.width, this.incoming.height);
     } catch (error) {
-      this.problem = `These edits cannot be read: ${error.message}. Reset all starts anew.`;
+      this.problem = `These edits cannot be read: ${error.message}. Reset all removes them.`;
       this.edits = noEdits(this.incoming.width, this.incoming.height);
     }
     this.edits = onCanvas(this.edits, this.incoming.width, this.incoming.height);
@@ -247,8 +247,8 @@ export class PoseEditor {
       Object.assign(box, { x: (width - across) / 2, width: across });
     }
     this.put(standing(box).map((point, joint) => [joint, point]));
-    this.note = found ? "Fitted. Drag the joints; in mode Figure, all of it."
-      : "No figure stands out: placed in the middle. Mode Figure moves it.";
+    this.note = found ? "Fitted. Drag the joints, or the whole body in mode Figure."
+      : "No figure found: the body is in the middle. Move it in mode Figure.";
     this.refresh();
   }
 
@@ -352,7 +352,7 @@ export class PoseEditor {
     if (this.note) return this.note;
     if (this.selected !== null && !locked) {
       const { state, edited } = pose[this.selected];
-      const what = { missing: "not seen; drag it, or bring it back", hidden: "hidden", shown: edited ? "edited" : "as it comes in" };
+      const what = { missing: "not seen; drag or show it", hidden: "hidden", shown: edited ? "edited" : "not edited" };
       const everywhere = edited && this.incoming.frames > 1 && this.edits.keys.length === 1 ? " in every frame (one key frame)" : "";
       return `${JOINTS[this.selected]}: ${what[state]}${everywhere}`;
     }
@@ -368,7 +368,7 @@ export class PoseEditor {
     enable("redo", this.history.canRedo);
     enable("fit", !locked);
     enable("hide", joint);
-    buttons.hide.textContent = joint && pose[selected].state !== "shown" ? "Bring back" : "Hide joint";
+    buttons.hide.textContent = joint && pose[selected].state !== "shown" ? "Show joint" : "Hide joint";
     enable("resetJoint", joint && pose[selected].edited);
     enable("mirror", joint && chainOf(selected) !== null && pose[selected].state === "shown");
     enable("swap", somebody && !locked);

@@ -11,11 +11,11 @@ export const noEdits = (width, height) => ({ version: VERSION, width, height, ke
 export function parseEdits(text) {
   if (!text?.trim()) return null;
   const edits = JSON.parse(text);
-  if (edits?.version !== VERSION) throw new Error(`version ${edits?.version} of the edits is not known to this release`);
+  if (edits?.version !== VERSION) throw new Error(`this release does not know version ${edits?.version} of the edits`);
   const pairs = (points) => Object.values(points ?? {}).every((p) => Array.isArray(p) && p.length === 2 && p.every(Number.isFinite));
   const good = edits.width > 0 && edits.height > 0 && Array.isArray(edits.keys) &&
     edits.keys.every((key) => Number.isInteger(key?.frame) && pairs(key.move) && pairs(key.place) && Array.isArray(key.hide ?? []));
-  if (!good) throw new Error("these are no edits of Edit Pose");
+  if (!good) throw new Error("this is not the format of Edit Pose");
   return { ...edits, keys: [...edits.keys].sort((a, b) => a.frame - b.frame) };
 }
 
