@@ -10,6 +10,7 @@ from .old_nodes import CONTROL, NEW_NODES, NewNode
 
 COLUMN, ROW, GAP = 400, 26, 60  # of the page, in pixels: a column of nodes, a row in a node, between nodes (with a title)
 NODE_WIDTH = 340
+PREVIEWS = {"LoadVideo": 510}  # heights of nodes that grow when the page shows what they load
 SUBGRAPH_INPUTS, SUBGRAPH_OUTPUTS = "-10", "-20"  # a subgraph's own ends stand in its links as if they were nodes
 LINK_KEYS = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
 
@@ -226,7 +227,7 @@ class PageGraph(Graph):
                 self.links[number].kind = output["type"]
         about.pop("title", None)
         about.update({
-            "type": kind, "size": [NODE_WIDTH, _height(new)], "flags": {}, "properties": {"Node name for S&R": kind},
+            "type": kind, "size": [NODE_WIDTH, PREVIEWS.get(kind, _height(new))], "flags": {}, "properties": {"Node name for S&R": kind},
             "inputs": [{"name": name, "type": of, "link": None} for name, of in new.sockets], "outputs": outputs,
             "widgets_values": [widget.default if isinstance(value := inputs.get(widget.name), Source | None) else value
                                for widget in new.widgets],
@@ -310,7 +311,7 @@ class PageGraph(Graph):
         number = self.numbers.new_node()
         self.nodes[str(number)] = {
             "id": number, "type": "MarkdownNote", "title": title, "pos": [min(x for x, _ in corners) - 480, min(y for _, y in corners)],
-            "size": [420, 60 + 24 * (text.count("\n") + len(text) // 60)], "flags": {}, "order": 0, "mode": 0, "inputs": [], "outputs": [],
+            "size": [420, 60 + 16 * (text.count("\n") + len(text) // 60)], "flags": {}, "order": 0, "mode": 0, "inputs": [], "outputs": [],
             "properties": {}, "widgets_values": [text], "color": "#432", "bgcolor": "#653",
         }
 

@@ -43,6 +43,17 @@ MOTION_FILE, GUIDER_FILE = FileName("motion_module.pth"), FileName("pose_guider.
 CLIP_FILE = FileName("pytorch_model.bin", "sd-image-variations", "clip_vision")
 VAE_FILE = FileName("vae-ft-mse-840000-ema-pruned.safetensors", "", "vae")
 
+# Evolved's sampler, by release: widgets came in between. The last ones, of LoRAs, were stored otherwise at first.
+_HEAD, _WINDOWS = ("seed", CONTROL, "steps", "cfg"), ("context_frames", "context_stride", "context_overlap", "context_batch_size",
+                                                      "interpolation_factor", "sampler_scheduler_pairs")
+_SCHEDULE = ("beta_start", "beta_end", "beta_schedule", "prediction_type", "timestep_spacing", "steps_offset")
+_LAST = ("clip_sample", "rescale_betas_zero_snr", "use_lora", "lora_name")
+SAMPLER_WIDGETS: tuple[tuple[str, ...], ...] = (
+    (*_HEAD, "delta", *_WINDOWS, *_SCHEDULE, *_LAST),
+    (*_HEAD, "delta", "cfg_type", "steps_rcfg", *_WINDOWS, *_SCHEDULE, *_LAST),
+    (*_HEAD, *_WINDOWS, *_SCHEDULE),
+)
+
 _EVOLVED = {
     "Load UNet2D ConditionModel": OldNode(("pretrained_base_unet_folder_path", "unet2d_model_path"), "MarionetteLoadReferenceNet",
                                           files=(("file", "unet2d_model_path", REFERENCE_FILE),)),
@@ -50,10 +61,11 @@ _EVOLVED = {
                                           "MarionetteLoadMotionUNet",
                                           files=(("denoiser", "unet3d_model_path", DENOISER_FILE),
                                                  ("motion", "motion_module_path", MOTION_FILE))),
-    "Load Pose Guider": OldNode(("pose_guider_model_path",), "MarionetteLoadPoseGuider", files=(("file", "pose_guider_model_path", GUIDER_FILE),)),
+    "Load Pose Guider": OldNode(("pose_guider_model_path",), "MarionetteLoadPoseGuider",
+                                files=(("file", "pose_guider_model_path", GUIDER_FILE),)),
     "Pose Guider Encode": OldNode((), "MarionetteEncodePose", (("pose_guider", "pose_guider"), ("images", "pose_images")),
                                   (("width", EVOLVED_SIZE[0]), ("height", EVOLVED_SIZE[1]), ("fit", "stretch"))),
-    "Animate Anyone Sampler": OldNode(),  # its widgets: SAMPLER_WIDGETS
+    "Animate Anyone Sampler": OldNode(SAMPLER_WIDGETS[0]),
 }
 _MOORE = {
     "VAE": OldNode(("path",), "VAELoader", files=(("vae_name", "path", VAE_FILE),)),
@@ -75,16 +87,6 @@ OLD_NODES: dict[str, OldNode] = {
     "filenamestring": OldNode(),
 }
 
-# Evolved's sampler, by release: widgets came in between. The last ones, of LoRAs, were stored otherwise at first.
-_HEAD, _WINDOWS = ("seed", CONTROL, "steps", "cfg"), ("context_frames", "context_stride", "context_overlap", "context_batch_size",
-                                                      "interpolation_factor", "sampler_scheduler_pairs")
-_SCHEDULE = ("beta_start", "beta_end", "beta_schedule", "prediction_type", "timestep_spacing", "steps_offset")
-_LAST = ("clip_sample", "rescale_betas_zero_snr", "use_lora", "lora_name")
-SAMPLER_WIDGETS: tuple[tuple[str, ...], ...] = (
-    (*_HEAD, "delta", *_WINDOWS, *_SCHEDULE, *_LAST),
-    (*_HEAD, "delta", "cfg_type", "steps_rcfg", *_WINDOWS, *_SCHEDULE, *_LAST),
-    (*_HEAD, *_WINDOWS, *_SCHEDULE),
-)
 SCHEDULER_WIDGET = "sampler_scheduler_pairs"
 # Evolved's scheduler -> ours, and what differs
 SCHEDULERS: dict[str, tuple[str, str]] = {

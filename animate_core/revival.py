@@ -243,7 +243,7 @@ class Conversion:
         self.say(node, "detect_resolution and image_resolution are left out: poses are found at the pictures' own size. Mode full of "
                        "Retarget Pose fits better than pose_align")
         self.become(node, "MarionetteDrawPose", pose=aligned, style="MusePose", height=ALIGNED_HEIGHT)
-        self.graph.arrange(node, [[*video, clip.node], [driver.node, figure.node], [aligned.node], [node]])
+        self.graph.arrange(node, [*video, [clip.node], [driver.node, figure.node], [aligned.node], [node]])
 
     def musepose(self, node: str) -> None:
         given = self.given(node)
@@ -258,11 +258,11 @@ class Conversion:
                        "pose gives a frame of Width x Height: save them at the pose video's frame rate")
         self.sample(node, parts, given("image"), images, given("frame_length", 300), (given("Width", 512), given("Height", 512)),
                     {"length": given("slice_frame_number", 48), "overlap": given("slice_overlap_frame_number", 4), "pad": True},
-                    {"seed": MUSEPOSE_SEED, "steps": given("sampling_steps", 20), "cfg": given("cfg", 3.5)}, [*video, loader, vae.node])
+                    {"seed": MUSEPOSE_SEED, "steps": given("sampling_steps", 20), "cfg": given("cfg", 3.5)}, [*video, [loader, vae.node]])
 
     def sample(self, node: str, parts: Mapping[str, Source | None], image: Any, pose_images: Any, length: Any, size: tuple[Any, Any],
-               windows: Mapping[str, Any], settings: Mapping[str, Any], first: Sequence[str]) -> None:
-        """A node that made frames of a picture and pose pictures becomes VAE Decode. first: new nodes that feed the others."""
+               windows: Mapping[str, Any], settings: Mapping[str, Any], first: Sequence[Sequence[str]]) -> None:
+        """A node that made frames of a picture and pose pictures becomes VAE Decode. first: columns of new nodes that feed the others."""
         width, height = size
         poses = self.add(node, "ImageFromBatch", image=pose_images, batch_index=0, length=length)
         reference = self.add(node, "MarionetteEncodeReference", reference_net=parts.get("reference_unet"), vae=parts.get("vae"),
@@ -273,11 +273,10 @@ class Conversion:
         latent = self.add(node, "MarionetteMultiFrameSampler", model=parts.get("denoising_unet"), reference=reference, pose=pose,
                           windows=cut, **settings)
         self.become(node, "VAEDecode", samples=latent, vae=parts.get("vae"))
-        columns = [[poses.node, reference.node], [pose.node, cut.node], [latent.node, node]]
-        self.graph.arrange(node, [list(first), *columns] if first else columns)
+        self.graph.arrange(node, [*first, [poses.node, reference.node], [pose.node, cut.node], [latent.node, node]])
 
-    def video_images(self, node: str) -> tuple[Source | None, list[str]]:
-        """Frames of the video that the old node read from a file; and new nodes that read it."""
+    def video_images(self, node: str) -> tuple[Source | None, list[list[str]]]:
+        """Frames of the video that the old node read from a file; and columns of new nodes that read it."""
         source, kinds = self.graph.source(node, "video"), self.graph.kinds()
         if source is None:
             name = PurePosixPath(str(self.given(node)("video") or "").replace("\\", "/")).name
@@ -287,7 +286,7 @@ class Conversion:
             self.say(node, f"reads {name} from ComfyUI's input folder")
             file = self.add(node, "LoadVideo", file=name)
             frames = self.add(node, "GetVideoComponents", video=file)
-            return frames, [file.node, frames.node]
+            return frames, [[file.node], [frames.node]]
         saver = self.graph.source(source.node, "filenames") if kinds.get(source.node) == VIDEO_NAME else None
         images = self.graph.source(saver.node, "images") if saver is not None and saver.node in kinds else None
         if images is None:

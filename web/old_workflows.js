@@ -4,6 +4,7 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 
 const COMMAND = "Marionette.ConvertOldWorkflow";
+const declined = new Set(); // ids of graphs, which the page configures again whenever their tab is chosen
 const TITLE = "Convert old Animate Anyone workflow";
 
 app.registerExtension({
@@ -13,7 +14,7 @@ app.registerExtension({
 
   afterConfigureGraph(missing) {
     // not awaited: the page shows the workflow first
-    if (missing?.length) void run(false);
+    if (missing?.length && !declined.has(app.graph.id)) void run(false);
   },
 });
 
@@ -29,16 +30,24 @@ async function run(asked) {
     if (asked) say(response.ok ? "info" : "error", answer.error ?? "This workflow holds no node of an older Animate Anyone pack.");
     return;
   }
-  const kinds = [...new Set(answer.replaced)].join(", ");
   const agreed =
     asked ||
     (await app.extensionManager.dialog.confirm({
       title: TITLE,
-      message: `This workflow uses nodes of an older pack: ${kinds}. Marionette can replace them. A note in the graph says what changes.`,
+      message:
+        `This workflow uses ${count(answer)} of an older Animate Anyone pack. Replace with Marionette's? ` +
+        "The old workflow stays open in its tab, and a note in the new one says what changes.",
     }));
-  if (!agreed) return;
+  if (!agreed) {
+    declined.add(app.graph.id);
+    return;
+  }
   await app.loadGraphData(answer.workflow);
-  say("success", `${answer.replaced.length} old nodes replaced. The note in the graph says what changed.`);
+  say("success", `${count(answer)} replaced. The note in the graph says what changed.`);
+}
+
+function count(answer) {
+  return answer.replaced.length === 1 ? "1 node" : `${answer.replaced.length} nodes`;
 }
 
 function say(severity, detail) {

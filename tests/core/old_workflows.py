@@ -1,4 +1,4 @@
-"""Workflows in the shapes of older packs, made from their nodes' ids, sockets and widgets. With core nodes around them, so that they run."""
+"""Workflows in the shapes of older packs, made from their nodes' ids, sockets and widgets, with core nodes around them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 Workflow = dict[str, Any]
 VAE, CLIP = "vae-ft-mse-840000-ema-pruned.safetensors", "sd-image-variations/pytorch_model.bin"
 PICTURE, VIDEO = "character.png", "pose.mp4"
-OLD_SIZE = {"0": 315, "1": 80}  # as pages of those days wrote sizes
+HEIGHTS = {"LoadImage": 314, "LoadVideo": 510, "GetVideoComponents": 106}
 
 
 class Builder:
@@ -32,7 +32,8 @@ class Builder:
                 source = self.data["nodes"][link[0] - 1]["outputs"][link[1]]
                 source["links"] = [*(source["links"] or []), slot["link"]]
             slots.append(slot)
-        about = {"id": number, "type": kind, "pos": list(at), "size": dict(OLD_SIZE), "flags": {}, "order": number, "mode": 0,
+        about = {"id": number, "type": kind, "pos": list(at), "size": {"0": 315, "1": HEIGHTS.get(kind, 80)}, "flags": {},
+                 "order": number, "mode": 0,
                  "outputs": [{"name": of, "type": of, "links": None, "shape": 3} for of in outputs],
                  "properties": {"Node name for S&R": kind}}
         if slots:
@@ -44,8 +45,8 @@ class Builder:
 
 
 def frames_of(build: Builder, video: str = VIDEO) -> tuple[int, int]:
-    file = build.node("LoadVideo", (0, 600), [video, "image"], ("VIDEO",))
-    return build.node("GetVideoComponents", (350, 600), None, ("IMAGE", "AUDIO", "FLOAT"), video=("VIDEO", (file, 0))), 0
+    file = build.node("LoadVideo", (0, 750), [video, "image"], ("VIDEO",))
+    return build.node("GetVideoComponents", (350, 750), None, ("IMAGE", "AUDIO", "FLOAT"), video=("VIDEO", (file, 0))), 0
 
 
 def save(build: Builder, images: tuple[int, int], at: tuple[int, int], prefix: str) -> int:
@@ -73,16 +74,16 @@ def evolved(start: str = "[AnimateAnyone] ", values: list[Any] | None = None, re
     reference = build.node(f"{start}Load UNet2D ConditionModel", (800, 120), [base, "./pretrained_weights/reference_unet.pth"], ("UNET2D",))
     denoiser = build.node(f"{start}Load UNet3D ConditionModel", (800, 250),
                           [base, "./pretrained_weights/denoising_unet.pth", "./pretrained_weights/motion_module.pth"], ("UNET3D",))
-    guider = build.node(f"{start}Load Pose Guider", (400, 800), ["./pretrained_weights/pose_guider.pth"], ("POSE_GUIDER",))
+    guider = build.node(f"{start}Load Pose Guider", (400, 920), ["./pretrained_weights/pose_guider.pth"], ("POSE_GUIDER",))
     frames = frames_of(build)
-    pose = build.node(f"{start}Pose Guider Encode", (800, 600), None, ("POSE_LATENT",), pose_guider=("POSE_GUIDER", (guider, 0)),
+    pose = build.node(f"{start}Pose Guider Encode", (800, 700), None, ("POSE_LATENT",), pose_guider=("POSE_GUIDER", (guider, 0)),
                       pose_images=("IMAGE", frames))
     sampler = build.node(f"{start}Animate Anyone Sampler", (1250, 100), list(SAMPLER_VALUES) if values is None else values, ("LATENT",),
                          reference_unet=("UNET2D", (reference, 0)), denoising_unet=("UNET3D", (denoiser, 0)),
                          ref_image_latent=("LATENT", latent), clip_image_embeds=("CLIP_VISION_OUTPUT", (seen, 0)),
                          pose_latent=("POSE_LATENT", (pose, 0)))
     decoded = build.node("VAEDecode", (1650, 0), None, ("IMAGE",), samples=("LATENT", (sampler, 0)), vae=("VAE", (vae, 0)))
-    save(build, (decoded, 0), (1950, 0), "evolved")
+    save(build, (decoded, 0), (2000, 0), "evolved")
     return build.data
 
 
@@ -124,6 +125,15 @@ def musepose(video: str = "", align: bool = True) -> Workflow:
             named = _to_file(build, (aligned, 0), 1600)
         made = build.node("musepose", (2200, 0), values, ("IMAGE",), ("video",), image=("IMAGE", (picture, 0)), video=("STRING", named))
     save(build, (made, 0), (2600, 0), "musepose")
+    return build.data
+
+
+def aligned(video: str) -> Workflow:
+    """museposealign alone, with a video's path."""
+    build = Builder()
+    picture = build.node("LoadImage", (0, 0), [PICTURE, "image"], ("IMAGE", "MASK"))
+    made = build.node("museposealign", (400, 0), [video, 512, 700, 8, 1], ("IMAGE",), image=("IMAGE", (picture, 0)))
+    save(build, (made, 0), (800, 0), "museposealign")
     return build.data
 
 
