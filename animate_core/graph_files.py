@@ -158,7 +158,7 @@ class PageGraph(Graph):
                 raise WorkflowError(f"nodes: entry {i} has no type and id")
             for part in ("inputs", "outputs"):
                 slots = node.get(part) or []
-                if not isinstance(slots, list) or not all(isinstance(slot, dict) for slot in slots):
+                if not isinstance(slots, list) or not all(map(_is_slot, slots)):
                     raise WorkflowError(f"nodes: the {part} of node {node['id']} are not as the page writes them")
             self.nodes[str(node["id"])] = node
             numbers.seen(node=node["id"])
@@ -167,12 +167,12 @@ class PageGraph(Graph):
         for i, link in enumerate(links if isinstance(links, list) else [links]):
             try:
                 number, origin, slot, target, at, kind = [link[key] for key in LINK_KEYS] if isinstance(link, dict) else link[:6]
-                read = _Link(Source(str(origin), int(slot)), str(target), int(at), kind)
-                numbers.seen(link=number)
-            except (KeyError, TypeError, ValueError) as error:
+                number, read = int(number), _Link(Source(str(origin), int(slot)), str(target), int(at), kind)
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise WorkflowError(f"links: entry {i} is not as the page writes it") from error
             if self._output(read.origin) is not None:  # files hold links of nodes that were deleted
-                self.links[int(number)] = read
+                self.links[number] = read
+            numbers.seen(link=number)
         self.as_dicts = any(isinstance(link, dict) for link in links)
 
     def store(self) -> None:
@@ -250,7 +250,10 @@ class PageGraph(Graph):
         """The output's entry, that of a subgraph's inputs included; None if there is none."""
         about = self.data if origin.node == SUBGRAPH_INPUTS else self.nodes.get(origin.node, {})
         outputs = about.get("inputs" if origin.node == SUBGRAPH_INPUTS else "outputs") or []
-        return outputs[origin.slot] if 0 <= origin.slot < len(outputs) else None
+        if not isinstance(outputs, list) or not 0 <= origin.slot < len(outputs) or not _is_slot(outputs[origin.slot]):
+            return None
+        found: dict[str, Any] = outputs[origin.slot]
+        return found
 
     def _leaving(self, origin: Source) -> list[int]:
         """The list that an output keeps of the links that leave it."""
@@ -264,8 +267,9 @@ class PageGraph(Graph):
         for number in numbers:
             link = self.links.pop(number)
             lists = [self._leaving(link.origin)]
-            if link.target == SUBGRAPH_OUTPUTS:
-                lists.append(self.data["outputs"][link.slot].get("linkIds") or [])
+            ends = self.data.get("outputs") or []
+            if link.target == SUBGRAPH_OUTPUTS and 0 <= link.slot < len(ends):
+                lists.append(ends[link.slot].get("linkIds") or [])
             for kept in lists:
                 kept[:] = [other for other in kept if other != number]
             for slot in self.nodes.get(link.target, {}).get("inputs") or []:
@@ -274,7 +278,8 @@ class PageGraph(Graph):
 
     def redirect(self, old: Source, new: Source) -> None:
         for number in [number for number, link in self.links.items() if link.origin == old]:
-            self._leaving(old).remove(number)
+            left = self._leaving(old)
+            left[:] = [other for other in left if other != number]
             self._leaving(new).append(number)
             self.links[number].origin = new
 
@@ -317,6 +322,14 @@ class PageGraph(Graph):
 
     def title(self, node: str) -> str:
         return f"{self.nodes[node]['type']} (node {node})"
+
+
+def _is_slot(slot: Any) -> bool:
+    """Whether this is an entry for an input or an output, of a node or of a subgraph."""
+    if not isinstance(slot, dict) or not isinstance(slot.get("link"), int | None):
+        return False
+    lists = [slot.get(key) or [] for key in ("links", "linkIds")]
+    return all(isinstance(numbers, list) and all(isinstance(number, int) for number in numbers) for numbers in lists)
 
 
 def _number(node: str) -> int | str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -126,7 +127,7 @@ class Conversion:
             value = inputs.get(widget.name)
             if widget.low is None or widget.high is None or value is None or isinstance(value, Source):
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | float):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
                 self.say(node, f"{widget.name} was {value!r}, which is no number; it is {widget.default} now")
                 kept[widget.name] = widget.default
                 continue
@@ -297,4 +298,4 @@ class Conversion:
 def fits(names: Sequence[str], values: Sequence[Any]) -> bool:
     """Whether values were stored in this order, by the scheduler's place."""
     at = names.index(SCHEDULER_WIDGET)
-    return len(values) > at and values[at] in SCHEDULERS
+    return len(values) > at and isinstance(values[at], str) and values[at] in SCHEDULERS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -328,6 +329,32 @@ def test_broken_but_legible() -> None:
     for kind in OLD_NODES:
         convert({"nodes": [{"id": 1, "type": kind}]})
         convert({"1": {"class_type": kind, "inputs": {}}})
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every place in nested lists and dicts."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, inner in items for place in places(inner, (*path, key)))]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_junk_anywhere_is_refused_or_converted(name: str) -> None:
+    chance = random.Random(5)
+    junk = [None, [], {}, "x", -1, 10**30, 0.5, float("nan"), True, ["a", 0], [[]], {"0": 1}, -10, "-10"]
+    for form in (SHAPES[name](), old_workflows.api(SHAPES[name](), WIDGETS)):
+        found = places(form)[1:]
+        for place in chance.sample(found, min(60, len(found))):
+            for value in chance.sample(junk, 6):
+                broken = copy.deepcopy(form)
+                inner = broken
+                for key in place[:-1]:
+                    inner = inner[key]
+                inner[place[-1]] = value
+                try:
+                    done = convert(broken)
+                except WorkflowError:
+                    continue
+                json.dumps(done.workflow)
 
 
 # ----------------------------------------------------------------------------------------------------------- the command
