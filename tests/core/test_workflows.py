@@ -91,8 +91,9 @@ def test_both_formats_come_to_the_same(name: str) -> None:
     assert told(by_api) == told(by_page)
 
 
-def test_evolved() -> None:
-    done = convert(old_workflows.evolved())
+@pytest.mark.parametrize("reroute", [False, True])
+def test_evolved(reroute: bool) -> None:
+    done = convert(old_workflows.evolved(reroute=reroute))
     sampler = only(done.workflow, "MarionetteMultiFrameSampler")
     assert values(sampler) == {
         "seed": 7, "control_after_generate": "fixed", "steps": 2, "cfg": 4.5, "scheduler": "Euler a", "frames": 0, "denoise": 1.0,
@@ -104,9 +105,11 @@ def test_evolved() -> None:
     assert {name: fed_by(done.workflow, reference, name) for name in ("reference_net", "vae", "image", "clip_vision_output")} == {
         "reference_net": "MarionetteLoadReferenceNet", "vae": "VAELoader", "image": "ImageScale", "clip_vision_output": "CLIPVisionEncode"}
     assert values(only(done.workflow, "MarionetteLoadMotionUNet"))["motion"] == "Moore/motion_module.pth"
-    pose = values(only(done.workflow, "MarionetteEncodePose"))
-    assert (pose["width"], pose["height"], pose["fit"]) == (512, 768, "stretch")
-    assert not [node for node in done.workflow["nodes"] if node["type"] == "VAEEncode"], "it served the old sampler alone"
+    pose = only(done.workflow, "MarionetteEncodePose")
+    assert {name: values(pose)[name] for name in ("width", "height", "fit")} == {"width": 512, "height": 768, "fit": "stretch"}
+    assert {name: fed_by(done.workflow, pose, name) for name in ("pose_guider", "images")} == {
+        "pose_guider": "MarionetteLoadPoseGuider", "images": "GetVideoComponents"}
+    assert not {node["type"] for node in done.workflow["nodes"]} & {"VAEEncode", "Reroute"}, "they served the old sampler alone"
 
 
 @pytest.mark.parametrize("layout", range(len(SAMPLER_WIDGETS)))
