@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from typing import Any
 
 import folder_paths
@@ -13,11 +12,9 @@ from comfy_api.latest import ComfyAPI, io
 from server import PromptServer
 
 from ..animate_core.graph_files import WorkflowError
-from ..animate_core.old_nodes import OLD_NODES
+from ..animate_core.old_nodes import NEW_NODES, OLD_NODES
 from ..animate_core.revival import Files, choose_file
 from ..animate_core.workflows import CATEGORIES, convert
-
-log = logging.getLogger(__name__)
 
 ROUTE = "/marionette/convert_workflow"  # web/old_workflows.js knows it
 
@@ -34,7 +31,9 @@ def replacements() -> list[io.NodeReplace]:
         if not about.new:
             continue
         mapping: list[dict[str, Any]] = [{"new_id": new, "old_id": given} for new, given in about.inputs]
-        mapping += [{"new_id": new, "set_value": value} for new, value in about.fixed]
+        # graphs of the API have to name every widget, those at their defaults too
+        values = {widget.name: widget.default for widget in NEW_NODES[about.new].widgets if widget.default is not None}
+        mapping += [{"new_id": new, "set_value": value} for new, value in {**values, **dict(about.fixed)}.items()]
         for new, _, usual in about.files:
             if (name := choose_file(usual, files)) in files[usual.category]:
                 mapping.append({"new_id": new, "set_value": name})

@@ -178,6 +178,19 @@ def test_other_packs_nodes_stay(host: HostServer, page: Page) -> None:
             ("ImageFromBatch", "MarionetteEncodePose"), ("ImageFromBatch", "MarionetteExtractPose")} <= wires
 
 
+def test_it_is_in_the_menu(host: HostServer, page: Page, tmp_path: Path) -> None:
+    shown = OldPage(page, host, old_workflows.moore())
+    shown.answer("Cancel")
+    page.get_by_test_id("comfy-menu-button").or_(page.locator(".comfy-menu-button-wrapper")).first.click()
+    page.get_by_text("Edit", exact=True).first.hover()
+    page.get_by_text("Edit", exact=True).first.click()
+    page.wait_for_timeout(1000)
+    shown.screenshot(tmp_path / "menu.png")
+    page.get_by_text("Convert old Animate Anyone workflow").click()
+    shown.wait_converted()
+    assert shown.unknown() == []
+
+
 def test_the_command_says_where_nothing_is_old(host: HostServer, page: Page) -> None:
     template = json.loads((Path(__file__).resolve().parents[2] / "workflows" / f"{TEMPLATE}.json").read_text(encoding="utf-8"))
     shown = OldPage(page, host, template)
