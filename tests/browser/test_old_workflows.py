@@ -181,12 +181,11 @@ def test_other_packs_nodes_stay(host: HostServer, page: Page) -> None:
 def test_it_is_in_the_menu(host: HostServer, page: Page, tmp_path: Path) -> None:
     shown = OldPage(page, host, old_workflows.moore())
     shown.answer("Cancel")
-    page.get_by_test_id("comfy-menu-button").or_(page.locator(".comfy-menu-button-wrapper")).first.click()
+    page.locator(".comfy-menu-button-wrapper").click()
     page.get_by_text("Edit", exact=True).first.hover()
-    page.get_by_text("Edit", exact=True).first.click()
     page.wait_for_timeout(1000)
     shown.screenshot(tmp_path / "menu.png")
-    page.get_by_text("Convert old Animate Anyone workflow").click()
+    page.get_by_text("Convert old Animate Anyone workflow").click(timeout=10_000)
     shown.wait_converted()
     assert shown.unknown() == []
 
