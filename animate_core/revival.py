@@ -91,7 +91,7 @@ class Conversion:
         self.tidy(before)
         for node, kind in self.graph.kinds().items():
             if kind in OLD_NODES:
-                self.say(node, "stays, since other nodes use what it gives; replace them by hand")
+                self.say(node, "is kept, because other nodes use its output; replace them by hand")
 
     def tidy(self, before: set[str]) -> None:
         """Takes out what only served old nodes."""
@@ -203,7 +203,7 @@ class Conversion:
         latent, kinds = self.graph.source(node, "ref_image_latent"), self.graph.kinds()
         if latent is not None and kinds.get(latent.node) == "VAEEncode":
             return self.graph.source(latent.node, "pixels"), self.graph.source(latent.node, "vae")
-        self.say(node, "its ref_image_latent comes from no VAE Encode: connect the picture and the VAE to Encode Reference")
+        self.say(node, "ref_image_latent does not come from VAE Encode: connect the picture and the VAE to Encode Reference")
         return None, None
 
     def pose_size(self, pose: Any) -> tuple[Any, Any]:
@@ -224,7 +224,7 @@ class Conversion:
             parts = {name: self.graph.source(pipe.node, name) for name in ("vae", "image_enc", "reference_unet", "denoising_unet",
                                                                            "pose_guider")}
         else:
-            self.say(node, "its pipe comes from no Pipeline Loader: connect the loaders by hand")
+            self.say(node, "the pipe does not come from Pipeline Loader: connect the loaders by hand")
         if self.graph.used(node, 1):
             self.say(node, "result_compare gives the clip alone now, without picture and poses beside it")
             self.graph.redirect(Source(node, 1), Source(node, 0))
@@ -282,7 +282,7 @@ class Conversion:
         if source is None:
             name = PurePosixPath(str(self.given(node)("video") or "").replace("\\", "/")).name
             if not name:
-                self.say(node, "it names no video: connect the frames by hand")
+                self.say(node, "no video is given: connect the frames by hand")
                 return None, []
             self.say(node, f"reads {name} from ComfyUI's input folder")
             file = self.add(node, "LoadVideo", file=name)
@@ -291,7 +291,7 @@ class Conversion:
         saver = self.graph.source(source.node, "filenames") if kinds.get(source.node) == VIDEO_NAME else None
         images = self.graph.source(saver.node, "images") if saver is not None and saver.node in kinds else None
         if images is None:
-            self.say(node, "its video comes from no Video Combine by way of filenamestring: connect the frames by hand")
+            self.say(node, "the video does not come from Video Combine and filenamestring: connect the frames by hand")
         return images, []
 
 

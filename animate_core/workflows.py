@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         done = convert(read_workflow(options.source), model_files(options.models) if options.models else None)
         if not done.replaced:
-            raise WorkflowError(f"{options.source} holds none of the nodes that can be replaced ({', '.join(sorted(OLD_NODES))})")
+            raise WorkflowError(f"{options.source} has no old nodes to replace. These are known: {', '.join(sorted(OLD_NODES))}")
         write_workflow(options.target, done.workflow, options.force)
     except WorkflowError as error:
         sys.stderr.write(f"{error}\n")

@@ -27,7 +27,7 @@ async function run(asked) {
   });
   const answer = await response.json();
   if (!response.ok || !answer.replaced.length) {
-    if (asked) say(response.ok ? "info" : "error", answer.error ?? "This workflow holds no node of an older Animate Anyone pack.");
+    if (asked) say(response.ok ? "info" : "error", answer.error ?? "This workflow has no nodes of older Animate Anyone packs.");
     return;
   }
   const agreed =

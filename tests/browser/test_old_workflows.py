@@ -196,5 +196,5 @@ def test_the_command_says_where_nothing_is_old(host: HostServer, page: Page) -> 
     page.wait_for_timeout(2000)
     assert not shown.offer.is_visible()
     shown.command()
-    page.get_by_text("holds no node of an older Animate Anyone pack").wait_for()
+    page.get_by_text("has no nodes of older Animate Anyone packs").wait_for()
     assert shown.own_errors() == []

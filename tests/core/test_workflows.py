@@ -216,14 +216,14 @@ def test_what_cannot_be_followed_is_said() -> None:
     encode["type"] = "SomebodysEncode"
     done = convert(old)
     sound(done.workflow)
-    assert any("ref_image_latent comes from no VAE Encode" in note for note in done.notes)
+    assert any("ref_image_latent does not come from VAE Encode" in note for note in done.notes)
     old = old_workflows.moore()
     for node in old["nodes"]:
         if node["type"].endswith("Pipeline Loader"):
             node["type"] = "SomebodysPipe"
     done = convert(old)
     sound(done.workflow)
-    assert any("comes from no Pipeline Loader" in note for note in done.notes)
+    assert any("does not come from Pipeline Loader" in note for note in done.notes)
     old = old_workflows.musepose("")
     for node in old["nodes"]:
         if node["type"] == "filenamestring":
@@ -392,7 +392,7 @@ def test_command_with_bad_files(tmp_path: Path, capsys: pytest.CaptureFixture[st
     files = {"picture.png": b"\x89PNG\r\n\xff", "text.json": b"hello", "deep.json": b"[" * 100_000, "list.json": b"[]",
              "other.json": json.dumps({"1": {"class_type": "KSampler", "inputs": {}}}).encode()}
     told = {"picture.png": "open it in the page", "text.json": "is no JSON", "deep.json": "is no JSON", "list.json": "not a list",
-            "other.json": "holds none of the nodes", "absent.json": "No such file", ".": "directory"}
+            "other.json": "has no old nodes", "absent.json": "No such file", ".": "directory"}
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     for name, words in told.items():
