@@ -326,8 +326,8 @@ def sheet_of(levelled: Array, soft: Array, chosen: Array, paper: Array, tilts: t
     rows = np.flatnonzero(chosen.any(1))
     tall = (rows[-1] + 1 - rows[0]) / scale
     if tall < LEAST_FIGURE:
-        raise DrawingError(f"the figure is only {tall:.0f} pixels high and must have at least {LEAST_FIGURE}; use a larger image, or crop it "
-                           "without reducing it")
+        raise DrawingError(f"the figure is only {tall:.0f} pixels high and must have at least {LEAST_FIGURE}; use a larger image, or a "
+                           "crop of the full-size one")
     if found > 1:
         notes.append(f"{found} figures found; using number {which} by size (which)")
     hidden = np.asarray(ndimage().distance_transform_edt(~chosen) <= 0.008 * max(chosen.shape))
