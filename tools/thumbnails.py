@@ -75,16 +75,16 @@ THUMBNAILS = {
 }
 
 
-def built_in(about: Thumbnail, size: dict[str, int]) -> Graph:
-    """The template's graph with the built-in model's parts, and its pictures saved."""
+def built_in(about: Thumbnail, size: dict[str, int], period: float) -> Graph:
+    """The template's graph with the built-in model's parts, and its pictures saved. size, period: Demo Character's defaults."""
     graph = graphs.load(about.twin)
     needs_files = any(node["class_type"] in SWAPS for node in graph.values())
     if needs_files:
         graph = swapped(graph, size)
         graphs.add(graph, "built_in", "MarionetteLoadDemoModel")
-        graphs.add(graph, "who", "MarionetteDemoCharacter", seed=HELD_OUT_SEED + about.who, motion=about.motion, frames=about.frames)
-        driver = about.who if about.driver is None else about.driver
-        graphs.add(graph, "driver", "MarionetteDemoCharacter", seed=HELD_OUT_SEED + driver, motion=about.motion, frames=about.frames)
+        for node, seed in (("who", about.who), ("driver", about.who if about.driver is None else about.driver)):
+            graphs.add(graph, node, "MarionetteDemoCharacter", seed=HELD_OUT_SEED + seed, motion=about.motion, frames=about.frames,
+                       period=period, **size)
     who, driver_node = ("who", "driver") if needs_files else ("character", "character" if about.driver is None else "driver")
     for name in [name for name, node in graph.items() if node["class_type"] in OUTPUTS]:
         del graph[name]
@@ -157,10 +157,12 @@ def write(path: Path, frames: Sequence[Image.Image], fps: float) -> int:
     return path.stat().st_size
 
 
-def make(host: HostServer, name: str, size: dict[str, int]) -> str:
+def make(host: HostServer, name: str) -> str:
     """Writes one thumbnail; gives a line about it. Raises HostError where the graph does not run."""
     about, started = THUMBNAILS[name], time.monotonic()
-    graph = built_in(about, size)
+    inputs = host.object_info("MarionetteDemoCharacter")["input"]["required"]
+    width, height, period = (inputs[key][1]["default"] for key in ("width", "height", "period"))
+    graph = built_in(about, {"width": width, "height": height}, period)
     result = host.run(graph, SECONDS)
     if result.status != "success":
         raise HostError(f"{name}: {result.error_node}: {result.error}")
@@ -179,10 +181,8 @@ def main(names: Sequence[str]) -> int:
     device = [] if torch.cuda.is_available() else ["--cpu"]
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "")}
     with tempfile.TemporaryDirectory() as folder, HostServer(Path(folder), environment=threads, device=device) as host:
-        required = host.object_info("MarionetteDemoCharacter")["input"]["required"]
-        size = {side: int(required[side][1]["default"]) for side in ("width", "height")}
         for name in names or THUMBNAILS:
-            print(make(host, name, size), flush=True)
+            print(make(host, name), flush=True)
     return 0
 
 
