@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from animate_core.guiders import GUIDANCE_TYPES
 from tests.browser.comfy_page import ComfyPage
@@ -130,6 +130,25 @@ def test_note_names_every_file(name: str) -> None:
             assert model["url"].startswith("https://huggingface.co/") and model["name"].split("/")[-1] == model["url"].split("/")[-1]
     assert models == sum(value.endswith((".pth", ".bin", ".onnx", ".safetensors")) for node in all_nodes(workflow)
                          for value in node.get("widgets_values") or [] if isinstance(value, str) and node["type"] != "MarkdownNote")
+
+
+@pytest.mark.parametrize("name", ["video", "champ", "aniportrait"])
+def test_page_offers_the_files_that_lack(host: HostServer, page: Page, tmp_path: Path, name: str) -> None:
+    """Those inside subgraphs too; the page has download buttons for the formats that it trusts."""
+    workflow, lacking = stored(name), set()
+    for node in all_nodes(workflow):
+        for model in node["properties"].get("models", []):
+            present, model["name"] = model["name"], f"absent_{model['name']}"
+            node["widgets_values"] = [model["name"] if value == present else value for value in node["widgets_values"]]
+            lacking.add(model["name"])
+    opened(page, host, "demo")
+    page.evaluate("workflow => app.loadGraphData(workflow)", workflow)
+    page.get_by_text("View details").first.click()
+    for file in lacking:
+        expect(page.get_by_text(file, exact=True).first).to_be_attached()
+    page.screenshot(path=tmp_path / f"{name}.png")
+    offered = page.get_by_role("button", name="Download", exact=True)
+    assert offered.count() == sum(file.endswith((".pth", ".safetensors")) for file in lacking)
 
 
 @pytest.mark.parametrize("name", TWINS)
