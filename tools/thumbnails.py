@@ -141,7 +141,8 @@ def compose(picture: np.ndarray, driver: np.ndarray, clip: np.ndarray, note: str
         frame.paste(scaled(driver[index], 2), (0, HEIGHT // 2))
         frame.paste(scaled(clip[index], 1), (width // 2, 0))
         if note:
-            ImageDraw.Draw(frame).text((frame.width - 8, HEIGHT - 8), note, (255, 255, 255), font, "rd", stroke_width=2, stroke_fill=(0, 0, 0))
+            corner = (frame.width - 8, HEIGHT - 8)
+            ImageDraw.Draw(frame).text(corner, note, (255, 255, 255), font, "rd", stroke_width=2, stroke_fill=(0, 0, 0))
         frames.append(frame)
     return frames
 

@@ -33,7 +33,8 @@ CROSSED = """() => {
     const title = id => graph.getNodeById(id)?.title ?? id;
     pen.lineWidth = step;
     const edge = ([x, y, w, h]) => [...Array(Math.ceil(Math.max(w, h) / step) + 1).keys()].flatMap((index, _, all) => {
-        const share = index / (all.length - 1), across = x + inside + share * (w - 2 * inside), down = y + inside + share * (h - 2 * inside);
+        const share = index / (all.length - 1);
+        const across = x + inside + share * (w - 2 * inside), down = y + inside + share * (h - 2 * inside);
         return [[across, y + inside], [across, y + h - inside], [x + inside, down], [x + w - inside, down]];
     });
     return [...graph.links.values(), ...graph.reroutes.values()].flatMap(wire => {
