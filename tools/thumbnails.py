@@ -28,6 +28,7 @@ from tests.host.result import Graph
 FOLDER = Path(__file__).resolve().parents[1] / "workflows"
 LARGEST = 400_000
 HEIGHT = 480
+FPS = 12.0
 STEPS, CFG = 12, 1.0  # the built-in model's
 SECONDS = 900
 # what stands in the place of nodes that need files: node class -> output -> node and output; the rest falls away
@@ -107,6 +108,8 @@ def swapped(graph: Graph, size: dict[str, int]) -> Graph:
                 inputs[key] = value
             elif key == "reference_pose":
                 inputs[key] = ["who", 5]
+            elif key == "fps":
+                inputs[key] = FPS
             elif value[1] in SWAPS[graph[value[0]]["class_type"]]:
                 inputs[key] = SWAPS[graph[value[0]]["class_type"]][value[1]]
         if kind == "MarionetteEncodeGuidance" or "face_landmarks" in node["inputs"]:
@@ -170,7 +173,7 @@ def make(host: HostServer, name: str) -> str:
     picture, driver, clip = (result.images(f"{node}_saved") for node in ("picture", "driver", "clip"))
     if about.face:
         picture, driver, clip = head(picture), head(driver), head(clip)
-    written = write(FOLDER / f"{name}.jpg", compose(picture, driver, clip, "built-in model" if "built_in" in graph else ""), 12)
+    written = write(FOLDER / f"{name}.jpg", compose(picture, driver, clip, "built-in model" if "built_in" in graph else ""), FPS)
     return f"{name}.jpg: {len(clip)} frames, {written / 1000:.0f} kB, {time.monotonic() - started:.0f} s"
 
 
