@@ -68,7 +68,7 @@ THUMBNAILS = {
     "retarget": Thumbnail("retarget", driver=5),
     "basic": Thumbnail("basic", 1, "wave"),
     "ksampler": Thumbnail("ksampler", 2, "jump"),
-    "long_clip": Thumbnail("long", 3, "walk", 32),
+    "long_clip": Thumbnail("long", 3, "walk", 24),
     "video": Thumbnail("video", 4, "dance", driver=6),
     "champ": Thumbnail("champ", 7, "squat"),
     "aniportrait": Thumbnail("aniportrait", 8, "wave", face=True),
@@ -102,16 +102,15 @@ def swapped(graph: Graph, size: dict[str, int]) -> Graph:
         if kind in SWAPS:
             continue
         for key, value in node["inputs"].items():
-            if not isinstance(value, list):
-                inputs[key] = value
-            elif graph[value[0]]["class_type"] not in SWAPS:
+            instead = SWAPS.get(graph[value[0]]["class_type"]) if isinstance(value, list) else None
+            if instead is None:
                 inputs[key] = value
             elif key == "reference_pose":
                 inputs[key] = ["who", 5]
             elif key == "fps":
                 inputs[key] = FPS
-            elif value[1] in SWAPS[graph[value[0]]["class_type"]]:
-                inputs[key] = SWAPS[graph[value[0]]["class_type"]][value[1]]
+            elif value[1] in instead:
+                inputs[key] = instead[value[1]]
         if kind == "MarionetteEncodeGuidance" or "face_landmarks" in node["inputs"]:
             kind = "MarionetteEncodePose"
             inputs = {"pose_guider": inputs["pose_guider"], "images": ["driver", 1], "fit": "crop"}

@@ -18,6 +18,7 @@ from tests.browser.layout import check_layout, filled
 from tests.host import graphs, published
 from tests.host.host_server import PACK, HostServer
 from tests.host.result import Graph
+from tools.thumbnails import THUMBNAILS
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflows"
 # workflow -> its API-format twin in tests/host/graphs
@@ -76,8 +77,8 @@ def wiring(graph: Graph, outputs: dict[str, list[str]]) -> set[tuple[str, str, s
     }
 
 
-def test_every_workflow_has_a_twin() -> None:
-    assert {path.stem for path in FOLDER.glob("*.json")} == set(TWINS)
+def test_every_workflow_has_a_twin_and_a_thumbnail() -> None:
+    assert {path.stem for path in FOLDER.glob("*.json")} == set(TWINS) == {path.stem for path in FOLDER.glob("*.jpg")} == set(THUMBNAILS)
 
 
 @pytest.mark.parametrize("name", TWINS)
