@@ -129,7 +129,7 @@ def head(pictures: np.ndarray) -> np.ndarray:
 
 
 def compose(picture: np.ndarray, driver: np.ndarray, clip: np.ndarray, note: str) -> list[Image.Image]:
-    """Frames: at the left the picture over what drives it, at the right the clip. Pictures `[F, H, W, 3]` uint8."""
+    """Frames: at the left the clip, at the right the picture over what drives it. Pictures `[F, H, W, 3]` uint8."""
     width = round(HEIGHT * clip.shape[2] / clip.shape[1])
     font = ImageFont.load_default(18)
 
@@ -139,11 +139,11 @@ def compose(picture: np.ndarray, driver: np.ndarray, clip: np.ndarray, note: str
     frames = []
     for index in range(len(clip)):
         frame = Image.new("RGB", (width // 2 + width, HEIGHT))
-        frame.paste(scaled(picture[0], 2), (0, 0))
-        frame.paste(scaled(driver[index], 2), (0, HEIGHT // 2))
-        frame.paste(scaled(clip[index], 1), (width // 2, 0))
+        frame.paste(scaled(clip[index], 1), (0, 0))
+        frame.paste(scaled(picture[0], 2), (width, 0))
+        frame.paste(scaled(driver[index], 2), (width, HEIGHT // 2))
         if note:
-            corner = (frame.width - 8, HEIGHT - 8)
+            corner = (width - 8, HEIGHT - 8)
             ImageDraw.Draw(frame).text(corner, note, (255, 255, 255), font, "rd", stroke_width=2, stroke_fill=(0, 0, 0))
         frames.append(frame)
     return frames
