@@ -52,7 +52,7 @@ OUTPUTS = ("SaveImage", "SaveLatent", "SaveVideo", "SaveAnimatedWEBP", "PreviewI
 class Thumbnail:
     """twin: the API graph. who, motion, frames: whom it shows, what they do, how long. driver: another character whose motion it is.
 
-    face: show the heads alone.
+    face: show the heads alone. shown: nodes and outputs of picture and driver, in a graph without Demo Character.
     """
 
     twin: str
@@ -61,11 +61,13 @@ class Thumbnail:
     frames: int = 16
     driver: int | None = None
     face: bool = False
+    shown: tuple[tuple[str, int], tuple[str, int]] | None = None
 
 
 THUMBNAILS = {
     "demo": Thumbnail("demo"),
     "retarget": Thumbnail("retarget", driver=5),
+    "my_drawing": Thumbnail("my_drawing", shown=(("fit", 0), ("retarget", 1))),
     "basic": Thumbnail("basic", 1, "wave"),
     "ksampler": Thumbnail("ksampler", 2, "jump"),
     "long_clip": Thumbnail("long", 3, "walk", 24),
@@ -86,11 +88,16 @@ def built_in(about: Thumbnail, size: dict[str, int], period: float) -> Graph:
         for node, seed in (("who", about.who), ("driver", about.who if about.driver is None else about.driver)):
             graphs.add(graph, node, "MarionetteDemoCharacter", seed=HELD_OUT_SEED + seed, motion=about.motion, frames=about.frames,
                        period=period, **size)
-    who, driver_node = ("who", "driver") if needs_files else ("character", "character" if about.driver is None else "driver")
+    if about.shown:
+        picture, driver = about.shown
+        graph["retarget"]["inputs"]["overlay_frames"] = graph["moves"]["inputs"]["frames"]
+    else:
+        who, driven = ("who", "driver") if needs_files else ("character", "character" if about.driver is None else "driver")
+        picture, driver = (who, 0), (driven, 1 if about.driver is None else 3)
     for name in [name for name, node in graph.items() if node["class_type"] in OUTPUTS]:
         del graph[name]
-    graphs.add(graph, "picture_saved", "SaveImage", images=[who, 0], filename_prefix="picture")
-    graphs.add(graph, "driver_saved", "SaveImage", images=[driver_node, 1 if about.driver is None else 3], filename_prefix="driver")
+    graphs.add(graph, "picture_saved", "SaveImage", images=[*picture], filename_prefix="picture")
+    graphs.add(graph, "driver_saved", "SaveImage", images=[*driver], filename_prefix="driver")
     return graphs.add(graph, "clip_saved", "SaveImage", images=["decode", 0], filename_prefix="clip")
 
 
