@@ -1,8 +1,8 @@
 """What node Accelerate and fewer steps save, and how close the clip stays to the plain run.
 
-Plain run: the published settings, 25 steps of DDIM, guidance 3.5, nothing skipped. FLOPs: of the denoising UNet over the whole run, with Stable
-Diffusion 1.5's widths, 512x768, one window of 24 frames, by count (`benchmarks.card`). Nearness: clips of the built-in model, 128x192, 16
-frames, compared with the plain run of the same character, motion and noise, mean over clips: SSIM, PSNR, and flicker, the mean absolute
+Plain run: the published settings, 25 steps of DDIM, guidance 3.5, nothing skipped. FLOPs: of the denoising UNet over the whole run, with
+Stable Diffusion 1.5's widths, 512x768, one window of 24 frames, by count (`benchmarks.card`). Nearness: clips of the built-in model,
+128x192, 16 frames, compared with the plain run of the same character, motion and noise, mean over clips: SSIM, PSNR, and flicker, the mean absolute
 difference between the frame-to-frame changes of the two clips. Time: plain run by accelerated run, in processor seconds of the built-in
 model's sampling; in its small networks, a larger part of the time cannot be skipped.
 

@@ -2,8 +2,8 @@
 
 The widths are Stable Diffusion 1.5's. Bytes are activations at the peak of a pass, that is everything on the card except the weights: the
 latents of the window, pose features, the reference's keys and values, and what the layers make. A step is one evaluation of the denoising
-UNet for one window. Guidance has two halves, the conditional and the unconditional pass: "one half" runs one at a time, "both" runs them in one
-batch.
+UNet for one window. Guidance has two halves, the conditional and the unconditional pass: "one half" runs one at a time, "both" runs them in
+one batch.
 """
 
 from __future__ import annotations
