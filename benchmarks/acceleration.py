@@ -2,14 +2,14 @@
 
 Plain run: the published settings, 25 steps of DDIM, guidance 3.5, nothing skipped. FLOPs: of the denoising UNet over the whole run, with
 Stable Diffusion 1.5's widths, 512x768, one window of 24 frames, by count (`benchmarks.card`). Nearness: clips of the built-in model,
-128x192, 16 frames, compared with the plain run of the same character, motion and noise, mean over clips: SSIM, PSNR, and flicker, the mean absolute
-difference between the frame-to-frame changes of the two clips. Time: plain run by accelerated run, in processor seconds of the built-in
-model's sampling; in its small networks, a larger part of the time cannot be skipped.
+128x192, 16 frames, compared with the plain run of the same character, motion and noise, mean over clips: SSIM, PSNR, and flicker, the
+mean absolute difference between the frame-to-frame changes of the two clips. Time: plain run by accelerated run, in processor seconds of
+the built-in model's sampling; in its small networks, a larger part of the time cannot be skipped.
 
-Two limits. The ground truth is no measure here, because the built-in model is best with 2 steps and no guidance. And its denoising UNet is
-smooth: fewer steps cost it less than they cost the published models, which we could not run. Guidance 7.5 is the stress test, because it
-drives the conditional and the unconditional pass further apart. Without a reference the model has to invent a character, and is no more
-sensitive (SSIM 0.996 with 12 steps).
+Two limits. The ground truth is no measure here, because the built-in model is best with 2 steps and no guidance. And its denoising UNet
+is smooth: fewer steps cost it less than they cost the published models, which we could not run. Guidance 7.5 is the stress test, because
+it drives the conditional and the unconditional pass further apart. Without a reference the model has to invent a character, and is no
+more sensitive (SSIM 0.996 with 12 steps).
 """
 
 from __future__ import annotations
