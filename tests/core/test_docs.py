@@ -177,9 +177,9 @@ def test_retargeting_is_that_of_the_benchmarks() -> None:
 
 def test_numbers_of_the_readme() -> None:
     text = re.sub(r"\s+", " ", README.read_text(encoding="utf-8"))
-    needed = sum(file.size for found in with_needs("Moore") for file in found.files)
+    needed = sum(file.size for name in ("Moore", "DWPose") for found in with_needs(name) for file in found.files)
     packages = [line for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines() if line.strip() and line[0] != "#"]
-    assert f"download Moore` in the pack's folder ({size_text(needed)};" in text
+    assert f"download Moore DWPose` in the pack's folder ({size_text(needed)[:4]} GB;" in text
     assert f"{len(MOTIONS)} motions" in text and f"one of {len(MOTIONS)} motions" in (ROOT / "docs/nodes.md").read_text(encoding="utf-8")
     assert f"| model families | {len(FAMILY_NAMES)} |" in text and f"| required packages | {len(packages)} lines |" in text
     assert f"| samplers | {len(SCHEDULERS)}, and all of ComfyUI's |" in text
