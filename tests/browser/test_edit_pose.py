@@ -199,7 +199,7 @@ def test_frames_of_other_nodes_show_after_a_run(host: HostServer, page: Page, tm
     shown = EditorPage(page, host)
     shown.build(["who", "MarionetteDemoCharacter", [0, 0], {"frames": 6, "motion": "wave", "width": 128, "height": 192}],
                 links=[["who", 3, "edit", "image"]])
-    assert "the picture shows here after it" in shown.words("message")
+    assert "Run the workflow once to see the image here" in shown.words("message")
     assert shown.given_out().shape[0] == 6
     run = page.evaluate(f"{EDIT_NODE}[0].marionettePose")
     assert len(run["pictures"]) == 6 and [frame for frame, _ in run["pictures"]] == list(range(6))

@@ -44,7 +44,7 @@ RESOLVE = "https://huggingface.co/{}/resolve/main/{}"
     ("MarionetteLoadPoseGuider", SMALL["reference_unet"], ["reference_unet.safetensors", "ReferenceNet"]),
     ("MarionetteLoadPoseGuider", "bad/vae.safetensors", ["vae.safetensors"]),
     ("MarionetteLoadClipVision", "../vae", ["file", "not found"]),
-    ("MarionetteLoadClipVision", "../vae/", ["file", "no folder"]),
+    ("MarionetteLoadClipVision", "../vae/", ["file", "folder", "not found"]),
 ])
 def test_the_wrong_file_in_a_loader(host: HostServer, loader: str, file: str, words: list[str]) -> None:
     refused(host, loader_graph(loader, file=file), *words)

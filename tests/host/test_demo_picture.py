@@ -33,7 +33,7 @@ def test_bad_pictures_are_told_at_once(tmp_path: Path) -> None:
 
 def test_a_drawing_runs(host: HostServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = demo.parse(["--picture", str(DRAWING), "--motion", "wave", "--frames", "4", "--steps", "1", "--seed", "7"])
-    assert "a figure 4" in capsys.readouterr().out, "what was found"
+    assert "figure of 4" in capsys.readouterr().out, "what was found"
     Image.open(DRAWING).save(host.input / "drawing.png")
     graph = demo.drawing_graph(arguments, "drawing.png")
     assert (graph["moves"]["inputs"]["motion"], graph["moves"]["inputs"]["seed"], graph["moves"]["inputs"]["period"]) == ("wave", 7, 4)

@@ -138,7 +138,7 @@ def test_the_report(ready: HostServer) -> None:
     summary, lines = text.split("\n\n")
     assert f"{FRAMES} frames of {WIDTH}x{HEIGHT}, {FRAMES - 1} with a clearly detected person" in summary
     assert f"1 frame: nobody; Clean Pose fills such gaps ({EMPTY})" in summary
-    assert "2 frames: several people, of whom one was taken: followed (1, 5)" in summary
+    assert "2 frames: several people; chosen: followed (1, 5)" in summary
     frames = lines.splitlines()[1:]
     assert len(frames) == FRAMES and frames[0].startswith("0: 1, 0.8") and frames[0].endswith("18 of 18")
     assert frames[1].startswith("1: 2,") and frames[EMPTY] == f"{EMPTY}: 0, 0.00, 0 of 18 (nobody)"

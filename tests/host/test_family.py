@@ -189,7 +189,7 @@ def test_face_keypoints_are_drawn(models: HostServer, pictures: dict[str, list[I
     assert result.latent().shape[0] == 4 and relative_l2(moved.latent(), result.latent()) > 1e-3
     assert "no face is found" not in log
     _, log = run(face_keypoints(4, (True, False)))
-    assert "no face is found in 2 of 4 frames (the first is 1)" in log
+    assert "no face found in 2 of 4 frames (the first is 1)" in log
     result, _ = run(face_keypoints(4, (False,)))
     assert result.status == "error" and "pose_keypoint: no face in any frame" in result.error
 
@@ -216,7 +216,7 @@ def test_mediapipes_mesh_guides_aniportrait(models: HostServer, pictures: dict[s
     graphs.add(graph, "points", "TestFromJSON", text=json.dumps(value))
     before = len(models.log)
     assert models.run(graph).latent().shape[0] == 2
-    assert "no face is found in 1 of 2 frames (the first is 1)" in models.log[before:]
+    assert "no face found in 1 of 2 frames (the first is 1)" in models.log[before:]
     refused(models, graphs.change(graph, points={"text": json.dumps({"frames": [[{"landmarks_xy": mesh[:68]}]], "image_size": [9, 9]})}),
             "face_landmarks", "468 points")
     graph = graphs.change(family_graph("basic", "Moore face", 2, pictures), pose={
@@ -313,9 +313,9 @@ def test_pictures_of_another_kind_are_warned_of(models: HostServer, pictures: di
     graphs.add(graph, "points", "TestFromJSON", text=json.dumps(face_keypoints(2)))
     graphs.add(graph, "face", "MarionetteDrawPose", pose=["points", 0], style="Moore face", width=WIDTH, height=HEIGHT, fit="crop",
                body="style", hands="style", face="style", feet="style", stick_width=0.0, score_threshold=0.3)
-    assert "these look like a drawn face, Moore was trained on skeletons" in log_of(graph)
+    assert "these look like a drawn face, but Moore was trained on skeletons" in log_of(graph)
     assert "images: these look like a skeleton, not a face" in log_of(family_graph("basic", "AniPortrait", 2, pictures))
-    assert "depth: these pictures are coloured, and depth is grey" in log_of(family_graph("basic", "Champ", 2, pictures, ("depth",)))
+    assert "depth: these images are coloured, but depth maps are grey" in log_of(family_graph("basic", "Champ", 2, pictures, ("depth",)))
 
 
 def test_a_mesh_without_any_face_is_refused(models: HostServer, pictures: dict[str, list[Image.Image]]) -> None:

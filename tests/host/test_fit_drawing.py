@@ -139,4 +139,4 @@ def test_frames_of_another_canvas_are_refused(host: HostServer) -> None:
     graph = whole_graph(fit={"width": 192, "height": 192})
     result = host.run(graph)
     assert result.status == "error" and result.error_node == "MarionettePlaceDrawing"
-    assert "another shape" in result.error and "192x192" in result.error
+    assert "not the shape" in result.error and "192x192" in result.error
