@@ -4,6 +4,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .nodes import NODES
 from .nodes.host import register_model_folder
+from .nodes.host_workflows import revive_old_workflows
 
 WEB_DIRECTORY = "./web"  # help pages, in docs/; the page loads every .js
 
@@ -11,6 +12,7 @@ WEB_DIRECTORY = "./web"  # help pages, in docs/; the page loads every .js
 class MarionetteExtension(ComfyExtension):
     async def on_load(self) -> None:
         register_model_folder()
+        await revive_old_workflows()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return NODES

@@ -76,7 +76,7 @@ def check(arguments: argparse.Namespace) -> None:
             raise DemoError(f"--{name} must be at least 1; got {value}")
     if arguments.models is None:
         if arguments.image or arguments.pose:
-            raise DemoError("--image and --pose need --models DIR; a drawing for the built-in model is given by --picture FILE")
+            raise DemoError("--image and --pose need --models DIR; for the built-in model, set a drawing by --picture FILE")
         try:
             check_seed(HELD_OUT_SEED if arguments.seed is None else arguments.seed)
         except ValueError as error:
@@ -85,7 +85,7 @@ def check(arguments: argparse.Namespace) -> None:
             check_picture(arguments.picture)
         return
     if arguments.picture is not None:
-        raise DemoError("--picture is for the built-in model; with --models, give the picture by --image FILE")
+        raise DemoError("--picture is for the built-in model; with --models, set the image by --image FILE")
     if arguments.motion:
         raise DemoError("--motion is for the built-in model; with --models, set a pose video: --pose FILE")
     for name in ("image", "pose", "models"):
@@ -97,12 +97,12 @@ def check(arguments: argparse.Namespace) -> None:
 def check_picture(path: Path) -> None:
     """Raises DemoError for a file in which no figure is found, before the host starts."""
     if not path.is_file():
-        raise DemoError(f"--picture: {path} is a folder; give a picture's file" if path.is_dir() else f"--picture: there is no {path}")
+        raise DemoError(f"--picture: {path} is a folder; give an image file" if path.is_dir() else f"--picture: {path} not found")
     try:
         with Image.open(path) as opened:
             picture = ImageOps.exif_transpose(opened).convert("RGBA")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DemoError(f"--picture: {path} is no picture that can be read ({error})") from error
+        raise DemoError(f"--picture: {path} cannot be read as an image ({error})") from error
     pixels = np.asarray(picture, np.float32) / 255
     try:
         report = fit_drawing(pixels[..., :3], 1 - pixels[..., 3]).report

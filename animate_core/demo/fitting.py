@@ -58,9 +58,9 @@ def fit_drawing(picture: Array, mask: Array | None = None, *, which: int = 1, wi
     too wide. background: one of BACKGROUNDS. Raises DrawingError for a picture without a figure, ValueError for bad arguments.
     """
     if background not in BACKGROUNDS:
-        raise ValueError(f"background: {background!r} is unknown; there are: {', '.join(BACKGROUNDS)}")
+        raise ValueError(f"background: {background!r} is unknown; choose from: {', '.join(BACKGROUNDS)}")
     if not 0.2 <= figure_height <= 0.95:
-        raise ValueError(f"figure_height: {figure_height} of the canvas's height is outside 0.2 to 0.95")
+        raise ValueError(f"figure_height must be between 0.2 and 0.95; got {figure_height}")
     drawing = read_sheet(picture, mask, which)
     rows, columns = (np.flatnonzero((drawing.mask > 0.5).any(axis)) for axis in (1, 0))
     tall, wide = rows[-1] + 1 - rows[0], columns[-1] + 1 - columns[0]
@@ -88,11 +88,11 @@ def fit_drawing(picture: Array, mask: Array | None = None, *, which: int = 1, wi
 def said(drawing: Sheet, picture: Array, tall: int, scale: float, guesses: tuple[str, ...]) -> list[str]:
     """The report's lines."""
     high = tall / drawing.scale
-    lines = [f"a figure {high:.0f} pixels high in a picture of {picture.shape[1]}x{picture.shape[0]}, "
+    lines = [f"figure of {high:.0f} pixels in an image of {picture.shape[1]}x{picture.shape[0]}, "
              + ("reduced" if scale * drawing.scale < 1 else "enlarged") + f" to {high * scale * drawing.scale:.0f}", *drawing.notes]
     colour = "#" + "".join(f"{round(255 * float(part)):02x}" for part in drawing.paper)
-    lines.append(f"the paper's colour is {colour}")
-    lines += [f"skeleton: {guess}; placed by usual proportions, look at it in Edit Pose" for guess in guesses]
+    lines.append(f"paper colour: {colour}")
+    lines += [f"skeleton: {guess}; usual proportions used, check it in Edit Pose" for guess in guesses]
     return lines
 
 

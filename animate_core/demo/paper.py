@@ -69,7 +69,7 @@ def ndimage() -> Any:
     try:
         import scipy.ndimage
     except ImportError as error:
-        raise DrawingError("Fit Drawing needs the package scipy, which ComfyUI brings along; install it (pip install scipy)") from error
+        raise DrawingError("Fit Drawing needs the package scipy, which is part of ComfyUI; install it: pip install scipy") from error
     return scipy.ndimage
 
 
@@ -78,7 +78,7 @@ def to_lab(rgb: Array) -> Array:
     try:
         from kornia.color import rgb_to_lab
     except ImportError as error:
-        raise DrawingError("Fit Drawing needs the package kornia, which ComfyUI brings along; install it (pip install kornia)") from error
+        raise DrawingError("Fit Drawing needs the package kornia, which is part of ComfyUI; install it: pip install kornia") from error
     return np.asarray(rgb_to_lab(torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))[None])[0]).transpose(1, 2, 0)
 
 
@@ -237,7 +237,7 @@ def figure_of(parts: list[Array], which: int) -> tuple[Array, int]:
     sizes = [int(part.sum()) for part in parts]
     found = sum(size > ANOTHER * sizes[0] for size in sizes)
     if which > len(parts):
-        raise DrawingError(f"which: {which} of the figures is asked for, and {len(parts)} can be told apart in the picture")
+        raise DrawingError(f"which: figure {which} does not exist; {len(parts)} found in the image")
     return parts[which - 1], found
 
 
@@ -252,8 +252,8 @@ def read_mask(mask: Array, height: int, width: int) -> tuple[Array, bool] | None
     if mask.max() - mask.min() < 0.5:
         return None
     if abs(mask.shape[1] / mask.shape[0] * height / width - 1) > 0.05:
-        raise DrawingError(f"mask: its {mask.shape[1]}x{mask.shape[0]} pixels are of another shape than the picture's {width}x{height}; "
-                           "connect the picture's own mask")
+        raise DrawingError(f"mask: {mask.shape[1]}x{mask.shape[0]} pixels do not have the shape of the image, {width}x{height}; "
+                           "connect the mask of this image")
     border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
     transparent = bool((border > 0.5).mean() > 0.5)
     return resized(1 - mask if transparent else mask, width, height), transparent
@@ -267,14 +267,13 @@ def read_sheet(picture: Array, mask: Array | None = None, which: int = 1) -> She
     """
     height, width = picture.shape[:2]
     if min(height, width) < LEAST_FIGURE:
-        raise DrawingError(f"the picture of {width}x{height} pixels is too small; the figure must be at least {LEAST_FIGURE} pixels "
-                           "high")
+        raise DrawingError(f"the image is too small: {width}x{height} pixels; the figure must be at least {LEAST_FIGURE} pixels high")
     longer = max(height, width)
     enlarge = -(-LEAST_SIDE // longer) if longer < LEAST_SIDE else 0
     scale = float(enlarge) if enlarge else min(1.0, MOST_SIDE / longer)
     h, w = max(1, round(height * scale)), max(1, round(width * scale))
     if min(h, w) < LEAST_FIGURE:
-        raise DrawingError(f"the picture of {width}x{height} pixels is a strip; crop it to the figure")
+        raise DrawingError(f"the image is a strip of {width}x{height} pixels; crop it to the figure")
     sized = resized(picture.astype(np.float32), w, h, nearest=bool(enlarge))
     given = None if mask is None else read_mask(mask, height, width)
     if given is None:
@@ -286,7 +285,7 @@ def masked_sheet(picture: Array, mask: Array, transparent: bool, scale: float, w
     """A drawing whose figure is known. picture and mask at `scale` times their size."""
     parts, _ = figures(mask > 0.5)
     if not parts:
-        raise DrawingError("mask: it shows no figure; paint the figure, or disconnect the mask to have it found")
+        raise DrawingError("mask: it is empty; paint the figure, or disconnect the mask to detect the figure")
     chosen, found = figure_of(parts, which)
     if transparent:
         # whatever colour lies under transparency is nobody's
@@ -303,20 +302,20 @@ def found_sheet(picture: Array, scale: float, which: int, on_table: bool = False
     strokes, tilts = strokes_of(contrast, limit)
     parts, edges = figures(strokes)
     if not parts:
-        raise DrawingError("no figure is found: what is drawn is only specks, or lies along the picture's border. A photograph with "
-                           "the sheet alone in it helps, or a mask of the figure")
+        raise DrawingError("no figure found: there are only specks, or strokes along the border of the image. Use a photo of the sheet "
+                           "alone, or a mask of the figure")
     chosen, found = figure_of(parts, which)
     if not on_table and (inside := sheet_on_table(chosen)) is not None:
         with suppress(DrawingError):  # nothing is drawn on it: a figure as square as a sheet
             return found_sheet(cut_out(picture, inside), scale, which, on_table=True)
     if chosen.mean() > MOST_FIGURE:
-        raise DrawingError("no paper is left round the figure, or the picture is no drawing on paper: it needs a margin of plain paper, or "
-                           "a mask of the figure")
-    notes = ["the sheet is cut out of the picture"] if on_table else []
+        raise DrawingError("no bare paper around the figure, or not a drawing on paper: the image needs a margin of plain paper, or a mask "
+                           "of the figure")
+    notes = ["the sheet was cut out of the image"] if on_table else []
     if tilts:
-        notes.append("lines across the sheet are left out")
+        notes.append("printed lines ignored")
     if edges:
-        notes.append("what lies along the picture's border is left out")
+        notes.append("strokes along the border of the image ignored")
     soft = np.clip(ndimage().gaussian_filter(chosen.astype(np.float32), 0.0008 * max(chosen.shape)), 0, 1)
     return sheet_of(levelled, soft, chosen, paper, tilts, scale, found, which, notes)
 
@@ -327,10 +326,10 @@ def sheet_of(levelled: Array, soft: Array, chosen: Array, paper: Array, tilts: t
     rows = np.flatnonzero(chosen.any(1))
     tall = (rows[-1] + 1 - rows[0]) / scale
     if tall < LEAST_FIGURE:
-        raise DrawingError(f"the figure is only {tall:.0f} pixels high; at least {LEAST_FIGURE} are needed: a larger picture, or a crop of "
-                           "it that is not reduced")
+        raise DrawingError(f"the figure is only {tall:.0f} pixels high and must have at least {LEAST_FIGURE}; use a larger image, or a "
+                           "crop of the full-size one")
     if found > 1:
-        notes.append(f"{found} figures are found; number {which} by size is taken (which)")
+        notes.append(f"{found} figures found; using number {which} by size (which)")
     hidden = np.asarray(ndimage().distance_transform_edt(~chosen) <= 0.008 * max(chosen.shape))
     return Sheet(levelled, soft, hidden, paper, tilts, scale, found, tuple(notes))
 
@@ -369,8 +368,7 @@ def even_light(picture: Array) -> tuple[Array, Array, Array, float]:
     noise = float(np.quantile(contrast[calm], 0.75)) if calm.any() else 0.0
     limit = max(LEAST_INK, 2.5 * noise)
     if np.quantile(contrast, 1 - LEAST_STROKES) < limit:
-        raise DrawingError("the picture is of one colour, or nearly: nothing, or too little, is drawn on it that can be told from the "
-                           "paper")
+        raise DrawingError("the image has (nearly) one colour: too little on it differs from the paper")
     return levelled, paper, contrast, limit
 
 

@@ -56,7 +56,7 @@ def standing_skeleton(mask: Array) -> tuple[Array, tuple[str, ...]]:
     nd = ndimage()
     labels, count = nd.label(mask > 0.5, np.ones((3, 3)))
     if not count:
-        raise DrawingError("mask: it shows no figure to place a skeleton in")
+        raise DrawingError("mask: it is empty, so there is no figure to place a skeleton in")
     whole = labels == 1 + int(np.bincount(labels.ravel())[1:].argmax())
     rows, columns = np.flatnonzero(whole.any(1)), np.flatnonzero(whole.any(0))
     top, left = rows[0], columns[0]
@@ -76,12 +76,12 @@ def place(figure: Outline) -> tuple[Array, tuple[str, ...]]:
     points = np.zeros((18, 2))
     chin = neck_row(figure)
     if chin is None:
-        notes.append("no neck shows")
+        notes.append("no neck visible")
         chin = round(HEAD * tall)
     head, half = head_of(figure, chin)
     crotch = crotch_of(figure, chin)
     if crotch is None:
-        notes.append("the legs do not part")
+        notes.append("the legs are not separate")
     neck = np.array([(head[0] + figure.middle) / 2, chin + 0.02 * tall])
     points[k.NOSE], points[k.NECK] = head + (0, 0.16 * half), neck
     hips, legs = legs_of(figure, neck, crotch)
@@ -96,7 +96,7 @@ def place(figure: Outline) -> tuple[Array, tuple[str, ...]]:
         points[k.R_SHOULDER + 3 * i: k.R_SHOULDER + 3 * i + 3] = hanging(figure, neck, side) if arm is None else arm
     hidden = sum(arm is None for arm in arms)
     if hidden:
-        notes.append("an arm does not show" if hidden == 1 else "the arms do not show")
+        notes.append("an arm is not visible" if hidden == 1 else "the arms are not visible")
     return points, tuple(notes)
 
 

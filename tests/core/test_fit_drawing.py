@@ -235,9 +235,9 @@ def test_the_figure_of_a_frame() -> None:
 def test_the_largest_of_several_and_another() -> None:
     picture = page([(150, 430, 2.2), (370, 430, 1.7)])
     first, second = fit_drawing(picture), fit_drawing(picture, which=2)
-    assert "2 figures are found; number 1" in first.report and "number 2" in second.report
+    assert "2 figures found; using number 1" in first.report and "number 2" in second.report
     assert first.left < second.left
-    with pytest.raises(DrawingError, match="which: 3 .* 2 can be told apart"):
+    with pytest.raises(DrawingError, match="which: figure 3 .* 2 found"):
         fit_drawing(picture, which=3)
 
 
@@ -298,7 +298,7 @@ def test_a_sheet_on_a_table() -> None:
     askew = [np.asarray(image.rotate(3, Image.Resampling.BICUBIC, fillcolor=fill))
              for image, fill in ((table, (120, 84, 52)), (truth_there, 0))]
     fitted = fit_drawing(askew[0].astype(np.float32) / 255)
-    assert "the sheet is cut out of the picture" in fitted.report and "no neck" not in fitted.report
+    assert "the sheet was cut out of the image" in fitted.report and "no neck" not in fitted.report
     straight = fit_drawing(stored("sample")[0])
     assert overlap(fitted.mask > 0.5, straight.mask > 0.5) > 0.75
 
@@ -320,7 +320,7 @@ def test_transparency_and_a_mask_of_the_figure_say_the_same() -> None:
 
 @pytest.mark.parametrize(("arguments", "words"), [
     ({"background": "sea"}, "background: 'sea'"), ({"figure_height": 1.5}, "figure_height"),
-    ({"mask": np.eye(64, 32, dtype=np.float32)}, "mask: .* another shape"),
+    ({"mask": np.eye(64, 32, dtype=np.float32)}, "mask: .* shape of the image"),
 ])
 def test_bad_arguments(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):

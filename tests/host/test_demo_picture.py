@@ -21,8 +21,8 @@ def test_bad_pictures_are_told_at_once(tmp_path: Path) -> None:
     Image.new("RGB", (300, 400), (240, 240, 230)).save(tmp_path / "plain.png")
     Image.new("RGB", (9, 9)).save(tmp_path / "tiny.png")
     Image.new("RGBA", (300, 400)).save(tmp_path / "clear.png")
-    for name, words in {"absent.png": "there is no", "": "is a folder", "text.png": "no picture that can be read",
-                        "empty.jpg": "no picture that can be read", "half.webp": "no picture that can be read", "plain.png": "one colour",
+    for name, words in {"absent.png": "not found", "": "is a folder", "text.png": "cannot be read",
+                        "empty.jpg": "cannot be read", "half.webp": "cannot be read", "plain.png": "one colour",
                         "tiny.png": "too small", "clear.png": "one colour"}.items():
         with pytest.raises(demo.DemoError, match=words) as told:
             demo.parse(["--picture", str(tmp_path / name)])

@@ -120,7 +120,7 @@ def test_another_background(host: HostServer) -> None:
 @pytest.mark.parametrize(("inputs", "words"), [
     ({"width": 100}, ["width", "100", "multiple of 8"]),
     ({"background": "sea"}, ["background", "sea"]),
-    ({"which": 9}, ["which", "9", "1 can be told apart"]),
+    ({"which": 9}, ["which", "9", "1 found"]),
     ({"which": 0}, ["which"]),
     ({"figure_height": 2.0}, ["figure_height"]),
     ({"image": ["nothing", 0]}, ["image", "no frames"]),

@@ -61,7 +61,7 @@ def test_a_language_is_complete(language: str) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_numbers_and_file_names_survive_translation(language: str) -> None:
     """Numbers of two digits and more, and names with a dot or an underscore: a translation that loses one is wrong."""
-    facts = re.compile(r"\d{2,}|\b[\w-]+\.(?:pth|safetensors|onnx|json|bin)\b")
+    facts = re.compile(r"\d{2,}|\b[\w-]+\.(?:pth|safetensors|onnx|json|bin)\b", re.ASCII)
     source, translated = dict(leaves(read("en", "nodeDefs"))), dict(leaves(read(language, "nodeDefs")))
 
     def found(text: str) -> set[str]:
