@@ -7,6 +7,7 @@ languages are brought up to date with it.
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,15 @@ PREFIX = "Marionette"
 def key(name: str) -> str:
     """As the page writes an id in its keys."""
     return name.replace(".", "_")
+
+
+def commands() -> dict[str, Any]:
+    """Contents of commands.json: the command of web/old_workflows.js."""
+    code = (ROOT / "web" / "old_workflows.js").read_text(encoding="utf-8")
+    command, title = (re.search(rf'^const {name} = "(.+)";$', code, re.MULTILINE) for name in ("COMMAND", "TITLE"))
+    if command is None or title is None:
+        raise ValueError("web/old_workflows.js: no COMMAND or TITLE")
+    return {key(command[1]): {"label": title[1]}}
 
 
 def texts(label: str, tooltip: str | None) -> dict[str, str]:
@@ -58,6 +68,7 @@ def main() -> None:
         definitions, other = english(host.object_info())
     write(LOCALES / "en" / "nodeDefs.json", definitions)
     write(LOCALES / "en" / "main.json", other)
+    write(LOCALES / "en" / "commands.json", commands())
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.host.host_server import HostServer
-from tools.locales import english
+from tools.locales import commands, english
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCALES, DOCS = ROOT / "locales", ROOT / "web" / "docs"
@@ -35,7 +35,8 @@ def leaves(content: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 def test_the_english_texts_are_those_of_the_code(host: HostServer) -> None:
     definitions, other = english(host.object_info())
-    now, kept = dict(leaves({**definitions, **other})), dict(leaves({**read("en", "nodeDefs"), **read("en", "main")}))
+    now = dict(leaves({**definitions, **other, **commands()}))
+    kept = dict(leaves({**read("en", "nodeDefs"), **read("en", "main"), **read("en", "commands")}))
     changed = sorted(place for place in {*now, *kept} if now.get(place) != kept.get(place))
     assert not changed, f"run python -m tools.locales, and translate again in every language: {changed}"
 
@@ -46,7 +47,7 @@ def test_every_language_is_there() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_language_is_complete(language: str) -> None:
-    for name in ("nodeDefs", "main"):
+    for name in ("nodeDefs", "main", "commands"):
         source, translated = dict(leaves(read("en", name))), dict(leaves(read(language, name)))
         assert set(translated) == set(source)
         assert all(text.strip() for text in translated.values())
@@ -78,9 +79,12 @@ def test_help_pages_are_translated(language: str) -> None:
     for page in sorted(DOCS.glob("*.md")):
         here, there = page.read_text(encoding="utf-8"), (DOCS / page.stem / f"{language}.md").read_text(encoding="utf-8")
         assert there.startswith(f"# {titles[page.stem]}\n"), page.stem
-        first = [name for name in cell.findall(here) if name not in ("input", "output", "message")]
-        translated = cell.findall(there)
-        assert all(name in translated for name in first if not name.startswith("--")), f"{page.stem}: {set(first) - set(translated)}"
+        node = read("en", "nodeDefs")[page.stem]
+        names = {*node["inputs"], *(output["name"] for output in node["outputs"].values())}
+        # ids of inputs and outputs, and quoted messages
+        kept = {name for name in cell.findall(here) if name in names} | set(re.findall("`[^`]+`", " ".join(cell.findall(here))))
+        said = [*cell.findall(there), *re.findall("`[^`]+`", " ".join(cell.findall(there)))]
+        assert kept and not kept.difference(said), f"{page.stem}: {kept.difference(said)}"
         assert len(re.findall("^## ", here, re.MULTILINE)) == len(re.findall("^## ", there, re.MULTILINE)), page.stem
         assert here.count("](images/") == there.count("images/"), page.stem
 
