@@ -40,7 +40,7 @@ def write_archive(path: Path) -> None:
 
 
 def main(words: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.archive", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="python -m tools.archive", description=__doc__)
     parser.add_argument("file", type=Path, metavar="FILE.zip")
     path: Path = parser.parse_args(words).file
     try:

@@ -174,7 +174,8 @@ def opens_text(call: ast.Call) -> bool:
 
 
 @pytest.mark.parametrize(("source", "expected"), [
-    ("open(path)", True), ("open(path, 'rb')", False), ("open(path, mode='wb')", False), ("path.open('w')", True), ("path.open('rb')", False),
+    ("open(path)", True), ("open(path, 'rb')", False), ("open(path, mode='wb')", False), ("path.open('w')", True),
+    ("path.open('rb')", False),
     ("path.read_text()", True), ("Image.open(path)", False), ("os.fdopen(number, 'w')", True), ("os.fdopen(number, 'wb')", False),
 ])
 def test_the_reader_itself(source: str, expected: bool) -> None:
