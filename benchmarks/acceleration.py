@@ -1,15 +1,15 @@
-"""What node Accelerate and fewer steps save, and how near the clip stays to the plain run.
+"""What node Accelerate and fewer steps save, and how close the clip stays to the plain run.
 
-Plain: the published settings, 25 steps of DDIM, guidance 3.5, everything computed. FLOPs: of the denoiser over the whole run at Stable
-Diffusion 1.5's widths, 512x768, one window of 24 frames, by count (`benchmarks.card`). Nearness: the built-in model's pictures, 128x192, 16
-frames, beside the plain run's of the same character, motion and noise, mean over clips: SSIM, PSNR, and flicker, the mean absolute
-difference between the two clips' changes from frame to frame. Time: processor seconds of the built-in model's sampling, plain by
-accelerated; its small networks spend more of it on what no setting leaves out.
+Plain run: the published settings, 25 steps of DDIM, guidance 3.5, nothing skipped. FLOPs: of the denoising UNet over the whole run, with
+Stable Diffusion 1.5's widths, 512x768, one window of 24 frames, by count (`benchmarks.card`). Nearness: clips of the built-in model,
+128x192, 16 frames, compared with the plain run of the same character, motion and noise, mean over clips: SSIM, PSNR, and flicker, the
+mean absolute difference between the frame-to-frame changes of the two clips. Time: plain run by accelerated run, in processor seconds of
+the built-in model's sampling; in its small networks, a larger part of the time cannot be skipped.
 
-Two things to know. Nearness to the truth says nothing here, since the built-in model is best with 2 steps and no guidance. And its
-denoiser is smooth: fewer steps cost it less than they cost the published models, which could not be tried. Guidance 7.5 is the stress test:
-it drives the two halves further apart. Without its reference, where it has to make a character up, the model is no stiffer (SSIM 0.996
-with 12 steps).
+Two limits. The ground truth is no measure here, because the built-in model is best with 2 steps and no guidance. And its denoising UNet
+is smooth: fewer steps cost it less than they cost the published models, which we could not run. Guidance 7.5 is the stress test, because
+it drives the conditional and the unconditional pass further apart. Without a reference the model has to invent a character, and is no
+more sensitive (SSIM 0.996 with 12 steps).
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Clean Pose against the truth of adversarial footage (`benchmarks.footage`), of the half that no threshold was chosen on.
+"""Clean Pose against the true joints of difficult footage (`benchmarks.footage`), of the half that no threshold was chosen on.
 
-A detector's report of each shot is cleaned and compared with the true joints, 18 body points. Error: root mean square distance of the
-points that are both in the picture and in the output, in % of body height. Jitter: mean acceleration of that error, in per mille of body
-height per frame squared. Missing: share of the points in the picture that the output lacks. Invented: points of the output of which
-nothing is in the picture, as a share of those that are. Median: of 5 frames; Savitzky-Golay: of the second order over a quarter of a
-second, at least 5 frames; both after a straight line through every gap. Each figure is the mean over the shots, with the worst shot's
-error beside it.
-Noise is white and slow jitter by joint, points lost in bursts, leaps, false ankles, swapped sides (short: up to 0.2 s, long: 1 to 2.5 s).
+The detections of each shot are cleaned and compared with the true joints, 18 body points. Error: root mean square distance of the points
+that are both in the image and in the output, in % of body height. Jitter: mean acceleration of that error, in per mille of body height
+per frame squared. Missing: share of the points in the image that are missing in the output. Invented: points in the output that are not in
+the image, as a share of those that are. Median: over 5 frames. Savitzky-Golay: second order, over a quarter of a second, at least 5
+frames. Both fill every gap with a straight line first. Each figure is the mean over the shots; the worst shot's error is next to it.
+Noise: white noise and slow drift per joint, points lost in bursts, outliers ("leaps"), false ankles, swapped sides (short: up to 0.2 s,
+long: 1 to 2.5 s).
 """
 
 from __future__ import annotations

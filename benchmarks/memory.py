@@ -1,8 +1,9 @@
 """Memory and FLOPs of the networks at full size on a CUDA card, by count (`benchmarks.card`): no card is needed.
 
-Stable Diffusion 1.5's widths. Bytes are activations: everything on the card at the height of a pass but the weights, that is the window's
-latents, pose features, the reference's keys and values, and what the layers make. A step is one evaluation of the denoiser for one window;
-"one half" evaluates one of guidance's two halves at a time, "both" the two in one batch.
+The widths are Stable Diffusion 1.5's. Bytes are activations at the peak of a pass, that is everything on the card except the weights: the
+latents of the window, pose features, the reference's keys and values, and what the layers make. A step is one evaluation of the denoising
+UNet for one window. Guidance has two halves, the conditional and the unconditional pass: "one half" runs one at a time, "both" runs them in
+one batch.
 """
 
 from __future__ import annotations

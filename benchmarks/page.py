@@ -15,8 +15,8 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 INTRODUCTION = """\
 # Benchmarks
 
-Made by `python -m benchmarks.page` from the figures in `benchmarks/results/`; `python -m benchmarks NAME --json benchmarks/results`
-measures one of them again."""
+`python -m benchmarks.page` writes this page from the figures in `benchmarks/results/`. To measure one section again, run
+`python -m benchmarks NAME --json benchmarks/results`."""
 
 
 def stored(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:

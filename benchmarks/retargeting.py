@@ -1,15 +1,14 @@
-"""Retargeting against the truth that procedural characters know.
+"""Retargeting compared with the ground truth of procedural characters.
 
-A driver A moves; B is the reference, of other proportions, at another place, of another height, on another canvas, in one frame at ease.
-The clip of A retargeted to B is compared with B's own keypoints under the same moves. Characters are from the held-out seeds.
-Error: mean distance of the 18 body points in % of B's body height, over the points that the output holds; beside it the share that it
-holds.
-Noise: 2 px of jitter at a canvas height of 768 (each coordinate, normal), 10 % of the points missing, 5 % of the driver's frames empty.
-pose_align takes its scales from the first frame that shows somebody; `best frame`: from the one that shows most points.
+A driver A moves. B is the reference, with other proportions, position, height and canvas, in one frame, standing at ease. The clip of A
+retargeted to B is compared with B's own keypoints in the same motion. Characters are from the held-out seeds. Error: mean distance of the
+18 body points in % of B's body height, over the points in the output; next to it the share of points in the output.
+Noise: 2 px of jitter at a canvas height of 768 (normal, per coordinate), 10 % of the points missing, 5 % of the driver's frames empty.
+pose_align takes its scales from the first frame with a person; `best frame`: from the frame with the most points.
 
-Then footage of a 3D figure under a perspective camera (`benchmarks.footage`, its reporting half): the reference is the same body, or
-another one, standing at ease where the shot begins. Error: mean distance in % of the body's height at its distance from the camera, over
-the body points that are in the picture. Noise there: `benchmarks.detections`, less the swaps, which are Clean Pose's to mend.
+The second table uses footage of a 3D figure with a perspective camera (`benchmarks.footage`, its reporting half). The reference is the same
+body, or another one, standing at ease where the shot begins. Error: mean distance in % of the body's height at its distance from the
+camera, over the body points in the image. Noise: `benchmarks.detections` without swaps, which are Clean Pose's task.
 """
 
 from __future__ import annotations

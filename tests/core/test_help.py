@@ -50,7 +50,9 @@ def test_the_messages_are_those_of_the_code() -> None:
     """Users look for what they read: each part of a quoted message between `...` is in a string of the code."""
     said = said_by_the_code()
     quoted = [(page.stem, message) for page in PAGES for message in MESSAGE.findall(section(page.read_text(encoding="utf-8"), "Errors"))]
-    assert len(quoted) > 60
+    troubles = MESSAGE.findall((ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8"))
+    assert len(quoted) > 60 and len(troubles) > 20
+    quoted += [("troubleshooting", message) for message in troubles]
     unknown = [f"{page}: {part!r} of {message!r}" for page, message in quoted for part in map(str.strip, message.split("..."))
                if part.strip(" ,:;") and part not in said]
     assert not unknown, "\n".join(unknown)

@@ -98,7 +98,7 @@ def documents() -> Iterator[Path]:
 def test_no_document_names_another_repository() -> None:
     known = {file.repository for _, file in every_file()} | OTHERS
     named = [(path.relative_to(ROOT).as_posix(), name) for path in documents()
-             for name in re.findall(r"huggingface\.co/([\w-]+/[\w-]+(?:\.[\w-]+)*)", path.read_text(encoding="utf-8"))]
+             for name in re.findall(r"huggingface\.co/([\w-]+/[\w-]+(?:\.[\w-]+)*)", path.read_text(encoding="utf-8"), re.ASCII)]
     assert len(named) > 20
     assert [where for where in named if where[1] not in known] == []
 

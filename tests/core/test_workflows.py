@@ -283,7 +283,7 @@ def test_files_are_the_users_own() -> None:
                                 "MusePose/reference_unet.pth", "old/mine.pth"], "vae": ["other.safetensors"], "clip_vision": []}
     by_name = {usual.name: usual for about in OLD_NODES.values() for *_, usual in about.files}
     assert choose_file(by_name["reference_unet.pth"], files) == "Moore/reference_unet.safetensors"
-    assert choose_file(by_name["pose_guider.pth"], files) == "Moore/pose_guider.pth", "where the README puts it"
+    assert choose_file(by_name["pose_guider.pth"], files) == "Moore/pose_guider.pth", "where docs/models.md puts it"
     assert choose_folder("MusePose", files) == "MusePose" and choose_folder("MusePose", {"animate_anyone": ["a/musepose-fp16/x.pth"]}) == (
         "a/musepose-fp16")
     old = old_workflows.evolved()
