@@ -35,7 +35,7 @@ GPU_MEMORY = 2 << 30  # for both models and a batch, with room to spare
 
 def model_input(name: str, hints: Sequence[str], tooltip: str) -> io.Combo.Input:
     """An ONNX file; the first whose name holds the earliest hint is the default."""
-    files = folder_paths.get_filename_list(host.POSE_FOLDER)
+    files = host.model_list(host.POSE_FOLDER)
     default = next((file for hint in hints for file in files if hint in os.path.basename(file).lower()), None)
     return io.Combo.Input(name, options=files or [NO_FILE], default=default, tooltip=tooltip)
 

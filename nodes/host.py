@@ -56,6 +56,11 @@ def register_pose_folder(places: list[str]) -> None:
     folder_paths.folder_names_and_paths[POSE_FOLDER] = (folder_paths.get_folder_paths(POSE_FOLDER), {".onnx"})
 
 
+def model_list(category: str) -> list[str]:
+    """A category's files, as the host lists them but with `/` on Windows too, where the templates' names would be on no list otherwise."""
+    return [name.replace(os.sep, "/") for name in folder_paths.get_filename_list(category)]
+
+
 def file_stamp(*paths: str) -> tuple[tuple[str, int, int], ...]:
     """Changes when a file does: what a loader's `fingerprint_inputs` returns."""
     return tuple((p, os.stat(p).st_mtime_ns, os.stat(p).st_size) for p in paths if os.path.exists(p))

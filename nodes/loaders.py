@@ -29,7 +29,7 @@ GET_FILES = "huggingface.co/patrolli/AnimateAnyone (Moore), TMElyralab/MusePose,
 
 
 def model_files() -> list[str]:
-    return folder_paths.get_filename_list(host.MODEL_FOLDER)
+    return host.model_list(host.MODEL_FOLDER)
 
 
 def model_path(name: str) -> str:
@@ -107,7 +107,7 @@ def clip_vision_choices() -> list[str]:
         for root, _, files in os.walk(base, followlinks=True):
             if root != base and "config.json" in files and set(WEIGHT_FILES) & set(files):
                 folders.add(os.path.relpath(root, base).replace(os.sep, "/") + "/")
-    return sorted(folders) + folder_paths.get_filename_list("clip_vision")
+    return sorted(folders) + host.model_list("clip_vision")
 
 
 def clip_vision_path(choice: str) -> str:
@@ -283,7 +283,7 @@ WANTED = {
 
 
 def files_in(folder: str) -> list[str]:
-    return [f for f in model_files() if folder == ALL_FOLDERS or f.replace(os.sep, "/").startswith(folder + "/")]
+    return [f for f in model_files() if folder == ALL_FOLDERS or f.startswith(folder + "/")]
 
 
 def folder_text(folder: str) -> str:
@@ -349,7 +349,7 @@ def find_parts(folder: str) -> FoundFiles:
             width = unet_config(denoiser, reference_net=False).cross_attention_dim
             choices = clip_vision_choices()
             # a Hugging Face folder stands for the file in it
-            choices = [c for c in choices if c.endswith("/") or c.replace(os.sep, "/").rpartition("/")[0] + "/" not in choices]
+            choices = [c for c in choices if c.endswith("/") or c.rpartition("/")[0] + "/" not in choices]
             fitting = [choice for choice in choices if clip_vision_width(choice) == width]
             if len(fitting) > 1:
                 raise CheckpointError(f"folder: {where} contains no CLIP image encoder, and several in models/clip_vision fit: "
@@ -367,7 +367,7 @@ def find_parts(folder: str) -> FoundFiles:
 class LoadAnimateAnyone(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        folders = sorted({os.path.dirname(f).replace(os.sep, "/") for f in model_files()} - {""})
+        folders = sorted({os.path.dirname(f) for f in model_files()} - {""})
         return io.Schema(
             node_id="MarionetteLoadAnimateAnyone", display_name="Load Animate Anyone", category=CATEGORY,
             description="Loads a whole model at once. It finds the denoising UNet, motion module, ReferenceNet, pose guider and image "

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw
 
 from animate_core.demo.character import HELD_OUT_SEED
@@ -77,9 +76,8 @@ def demo_character() -> dict[str, Array]:
 
 def demo() -> dict[str, Array]:
     preset, clip = FAMILIES["Demo"], demo_clip(CHARACTER, "dance")
-    poses = torch.from_numpy(clip.poses).permute(0, 3, 1, 2).float() / 255
-    made = load_model(DEMO_FOLDER, NUM_HEADS, NORM_NUM_GROUPS).animate(reference_frame(CHARACTER), poses, steps=preset.steps,
-                                                                      guidance=preset.guidance, seed=42)
+    made = load_model(DEMO_FOLDER, NUM_HEADS, NORM_NUM_GROUPS).animate(reference_frame(CHARACTER).frames[0], clip.poses,
+                                                                      steps=preset.steps, guidance=preset.guidance, seed=42)
     generated = (made.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
     return {"poses": clip.poses, "generated": generated, "ground truth": clip.frames}
 

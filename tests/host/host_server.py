@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tests.host.result import Graph, Result, result_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PACK = "ComfyUI-Marionette"
+REGISTRY_NAME = "marionette"  # the folder that ComfyUI-Manager installs into
 FOLDERS = ("custom_nodes", "models", "input", "output", "temp", "user")
 START_SECONDS = 180
 
@@ -63,19 +65,25 @@ class HostServer:
 
     base: its base directory, made if need be; models put below base/models before a prompt are found by it.
     arguments: further ones for main.py. device: those that choose what it computes on. environment: further variables.
-    packs: folders to lay beside ours. checkout: which host, by default the pinned one.
+    packs: folders to lay beside ours. checkout: which host, by default the pinned one. archive: a published archive of the pack, to be
+    unpacked as ComfyUI-Manager does, in place of this working tree.
     Raises HostError if the host does not come up, or says that a pack failed to import.
     """
 
     def __init__(self, base: Path, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None,
-                 packs: Sequence[Path] = (), device: Sequence[str] = ("--cpu",), checkout: Path | None = None) -> None:
+                 packs: Sequence[Path] = (), device: Sequence[str] = ("--cpu",), checkout: Path | None = None,
+                 archive: Path | None = None) -> None:
         self.base = base
         self.output = base / "output"
         self.input = base / "input"
         self.models = base / "models"
         for name in FOLDERS:
             (base / name).mkdir(parents=True, exist_ok=True)
-        copy_pack(base / "custom_nodes" / PACK)
+        if archive is None:
+            copy_pack(base / "custom_nodes" / PACK)
+        else:
+            with zipfile.ZipFile(archive) as opened:
+                opened.extractall(base / "custom_nodes" / REGISTRY_NAME)
         for pack in packs:
             shutil.copytree(pack, base / "custom_nodes" / pack.name, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
         self.port = free_port()
