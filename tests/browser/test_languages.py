@@ -14,7 +14,8 @@ from tests.host.host_server import HostServer
 ROOT = Path(__file__).resolve().parents[2]
 SHOWN = """() => {
     const node = app.graph.nodes.find(node => node.type === 'MarionetteMultiFrameSampler');
-    return {title: node.title, labels: (node.widgets ?? []).map(w => w.label ?? w.name), inputs: node.inputs.map(i => i.localized_name ?? i.name)};
+    return {title: node.title, labels: (node.widgets ?? []).map(w => w.label ?? w.name),
+            inputs: node.inputs.map(i => i.localized_name ?? i.name)};
 }"""
 
 
