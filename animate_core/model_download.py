@@ -75,7 +75,7 @@ def ask(file: ModelFile) -> Offer:
 def _reason(error: Exception, file: ModelFile) -> str:
     kinds = {base.__name__ for base in type(error).__mro__}
     if "OfflineModeIsEnabled" in kinds:
-        return "HF_HUB_OFFLINE forbids downloads: unset it"
+        return "HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids downloads: unset it"
     if "GatedRepoError" in kinds:
         return f"{file.repository} asks for a login: accept its conditions at huggingface.co/{file.repository}, then run `hf auth login`"
     if kinds & {"RepositoryNotFoundError", "EntryNotFoundError"}:

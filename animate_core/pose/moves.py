@@ -20,7 +20,8 @@ def move_clip(motion: str, frames: int = 0, *, seed: int = 0, period: float = DE
     """One of MOVES, facing us, in the middle of a width x height canvas; it repeats every `period` frames.
 
     frames: 0 is one period, which loops without a seam where the period is a whole number. seed: style of the motion.
-    size: height of the person, as a part of the canvas's height. Raises PoseError for bad arguments.
+    size: height of the person, as a part of the canvas's height; who lies down is at most as long as the canvas is wide.
+    Raises PoseError for bad arguments.
     """
     if not 0.05 <= size <= 1:
         raise PoseError(f"size must be between 0.05 and 1 (fraction of the canvas height); got {size}")
@@ -30,5 +31,7 @@ def move_clip(motion: str, frames: int = 0, *, seed: int = 0, period: float = DE
         moves = make_moves(motion, seed, frames or max(1, round(period)), period)
     except ValueError as error:
         raise PoseError(str(error)) from error
+    if motion == "lie_down":
+        size = min(size, 0.9 * width / height)  # the body lies across the canvas
     points = joints(ADULT, moves) * (size * height) + (width / 2, (1 + size) / 2 * height)
     return body_clip(np.concatenate([points, np.ones((*points.shape[:2], 1))], axis=-1), width, height)

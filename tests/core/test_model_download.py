@@ -57,7 +57,7 @@ def models(tmp_path: Path) -> Path:
 def environment(hub: Hub) -> dict[str, str]:
     """The user's, with the hub on this machine and nothing of the user's own."""
     plain = {key: value for key, value in os.environ.items()
-             if not key.startswith(("HF_", "HUGGING")) and not key.lower().endswith("_proxy")}
+             if not key.startswith(("HF_", "HUGGING", "TRANSFORMERS_")) and not key.lower().endswith("_proxy")}
     return {**plain, "HF_ENDPOINT": hub.endpoint, "HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONPATH": str(ROOT)}
 
 
@@ -328,7 +328,7 @@ def test_the_pack_finds_the_host_around_it(hub: Hub, models: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("variables", "words"), [
-    ({"HF_HUB_OFFLINE": "1"}, ["HF_HUB_OFFLINE"]),
+    ({"HF_HUB_OFFLINE": "1"}, ["HF_HUB_OFFLINE"]), ({"TRANSFORMERS_OFFLINE": "1"}, ["TRANSFORMERS_OFFLINE"]),
     ({"HF_ENDPOINT": "http://127.0.0.1:9"}, ["vae.safetensors", "could not be reached"]),
 ])
 def test_no_way_to_the_hub(hub: Hub, models: Path, variables: dict[str, str], words: Sequence[str]) -> None:

@@ -105,7 +105,7 @@ def test_moves_loop_and_stay_in_the_picture(motion: str) -> None:
     assert np.allclose(body[0], body[24], atol=1e-2), "after a period it is where it was"
     assert np.abs(body[0] - body[8]).max() > 5, "and in between it moved"
     assert (body[..., :2] > 0).all() and (body[..., 0] < 512).all() and (body[..., 1] < 768).all()
-    assert (body[:, NECK, 1] < body[:, R_ANKLE, 1]).all() and (body[:, NECK, 1] < body[:, L_ANKLE, 1]).all()
+    assert motion == "lie_down" or (body[:, NECK, 1] < body[:, R_ANKLE, 1]).all() and (body[:, NECK, 1] < body[:, L_ANKLE, 1]).all()
     assert isinstance(clip, PoseClip) and len(move_clip(motion, 0, period=10)) == 10
 
 
