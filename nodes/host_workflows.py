@@ -53,7 +53,10 @@ async def convert_workflow(request: web.Request) -> web.Response:
 
 async def revive_old_workflows() -> None:
     """Tells the host of the old nodes. To be called once, while it loads the pack."""
+    server = getattr(PromptServer, "instance", None)
+    if server is None:  # scripts load nodes without a server, and so without a page
+        return
     api = ComfyAPI()
     for replacement in replacements():
         await api.node_replacement.register(replacement)
-    PromptServer.instance.routes.post(ROUTE)(convert_workflow)
+    server.routes.post(ROUTE)(convert_workflow)
