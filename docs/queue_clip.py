@@ -34,7 +34,8 @@ prompt = json.loads(ask("/prompt", json.dumps({"prompt": graph}).encode()))["pro
 while not (done := json.loads(ask(f"/history/{prompt}"))):
     time.sleep(1)
 if done[prompt]["status"]["status_str"] != "success":
-    sys.exit(json.dumps(done[prompt]["status"]["messages"][-1]))
+    kind, about = done[prompt]["status"]["messages"][-1]
+    sys.exit(f"{about.get('node_type', kind)}: {about.get('exception_message', 'did not finish')}")
 for output in done[prompt]["outputs"].values():
     for file in output.get("images", []):
         if file["type"] == "output":

@@ -153,7 +153,7 @@ def test_the_http_example(host: HostServer, tmp_path: Path) -> None:
 
 def test_the_http_example_says_what_the_host_refuses(host: HostServer, tmp_path: Path) -> None:
     shutil.copyfile(host.input / equipment.PICTURE, tmp_path / "picture.png")
-    for change, told in (({"steps": 0}, "Value 0 smaller than min"), ({"frames": 5000}, "5000 asked for")):
+    for change, told in (({"steps": 0}, "Value 0 smaller than min"), ({"frames": 5000}, "5000 requested")):
         (tmp_path / "graph.json").write_text(json.dumps(graphs.load("basic", sampler=change)), encoding="utf-8")
         done = queue(tmp_path, tmp_path / "graph.json", tmp_path / "picture.png", host.url)
         assert done.returncode == 1 and told in done.stderr, done.stderr
