@@ -35,9 +35,9 @@ def one_accelerator_a_process() -> None:
 
 
 def config_file(folder: Path, **changes: str) -> Path:
-    """The built-in model's settings with some lines replaced."""
+    """The built-in model's settings with some lines replaced, on small pictures."""
     lines = DEMO.read_text().splitlines()
-    for line, other in changes.items():
+    for line, other in {"sizes__0": '["64x96"]', **changes}.items():
         key, number = line.rsplit("__", 1)
         places = [i for i, text in enumerate(lines) if text.split(" = ")[0] == key]
         lines[places[int(number)]] = f"{key} = {other}"
@@ -176,7 +176,7 @@ def test_own_clips_from_files_to_files(tmp_path: Path, capsys: pytest.CaptureFix
     ("[stage1]\nstep = 5", "stage1.step is unknown; choose from: steps"),
     ("[stage1]\nsteps = 'many'", "stage1.steps must be of type int; got 'many'"),
     ("[stage1]\noptimizer = 'sgd'", "stage1.optimizer: 'sgd' is unknown; choose from: 'adamw'"),
-    ("[data]\nwidth = 256\nkind = 'demo'\n[networks]\nwidths = [64, 64]", "must be 128x192 for procedural characters"),
+    ("[data]\nsizes = ['100x96']\nkind = 'demo'\n[networks]\nwidths = [64, 64]", "'100x96'; must be like 192x288"),
     ("[data]\nwidth = 100\nkind = 'demo'", "multiples of 8"),
     ("stage1 = 3", "a table"),
     ("[networks]\nwidths = 64", "a list of numbers"),
