@@ -375,7 +375,7 @@ def test_what_is_no_video(tmp_path: Path, content: bytes, bad: str) -> None:
     clip(tmp_path)
     (tmp_path / bad).write_bytes(content)
     message = refused(tmp_path)
-    assert f"{tmp_path / bad} cannot be decoded as a video (" in message and "give a whole file of .mp4" in message
+    assert f"{tmp_path / bad} cannot be decoded as a video (" in message and "use a complete file: .mp4" in message
 
 
 @pytest.mark.parametrize("end", ["first", "last"])
