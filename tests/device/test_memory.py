@@ -45,7 +45,7 @@ def test_8_bits_halve_the_published_sizes(run: Run) -> None:
 
 def test_a_device_without_8_bits_says_so(run: Run) -> None:
     result = run("mps").about["fp8/refused"]
-    assert result["error"] == "ValueError" and "mps has no fp8_e4m3fn; choose fp16" in result["message"]
+    assert result["error"] == "ValueError" and "mps does not support fp8_e4m3fn; choose fp16" in result["message"]
 
 
 @pytest.mark.parametrize(("configuration", "name"), [
