@@ -11,6 +11,7 @@ from scipy.ndimage import maximum_filter
 
 from animate_core.demo.character import FINISHES, HELD_OUT_SEED, LAST_SEED, PAPERS, make_character
 from animate_core.demo.clip import demo_clip, draw_clip, reference_frame
+from animate_core.demo.model import TRAINED_MOTIONS
 from animate_core.demo.motion import MOTIONS, joints, keypoints, make_moves
 from animate_core.demo.world import BUILDS, make_drawing
 from training.demo_data import DemoSet, draw
@@ -49,6 +50,17 @@ def test_motions_are_smooth_move_and_loop(motion: str) -> None:
 
 
 def test_every_joint_lies_on_the_drawn_character() -> None:
+    for seed in range(12):
+        clip = demo_clip(seed, TRAINED_MOTIONS[seed % len(TRAINED_MOTIONS)], 4)
+        for points, mask in zip(clip.keypoints, clip.masks, strict=True):
+            x, y = points[:14, 0].astype(int), points[:14, 1].astype(int)
+            inside = (x >= 0) & (x < clip.size[0]) & (y >= 0) & (y < clip.size[1])
+            assert inside.sum() >= 10
+            on = mask[y[inside], x[inside]] > 200
+            assert on.all(), f"seed {seed}: joint {np.flatnonzero(inside)[~on]} is off"
+
+
+def test_every_joint_lies_on_a_drawing() -> None:
     for seed in range(45):
         clip = demo_clip(seed, list(MOTIONS)[seed % len(MOTIONS)], 2, make=make_drawing)
         for points, mask in zip(clip.keypoints, clip.masks, strict=True):

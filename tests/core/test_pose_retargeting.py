@@ -113,7 +113,7 @@ def test_a_driver_with_the_references_own_body_keeps_its_motion(motion: str) -> 
     truth = keypoints(there, moves, 640, 960)[..., :2]
     error = np.linalg.norm(places(out)[:, BODY] - truth, axis=-1).mean() / (there.height * 960)
     # a body that lies or turns hides its proportions
-    assert error < {"lie_down": 0.07, "free": 0.06}.get(motion, 0.025)
+    assert error < {"lie_down": 0.07, "free": 0.06, "jumping_jack": 0.025}.get(motion, 0.02)
     upper, lower = ((R_SHOULDER, R_ELBOW), (R_ELBOW, R_WRIST))
     for a, b in (upper, lower):
         way, true = places(out)[:, b] - places(out)[:, a], truth[:, b] - truth[:, a]
