@@ -197,7 +197,7 @@ def main(words: list[str] | None = None) -> int:
         if arguments.command == "stage":
             train_stage(config, arguments, until)
         elif arguments.command == "vae":
-            plan = Plan(arguments.steps or 6000, 1.5e-3, warmup=200, decay=0.7, average=0.998)
+            plan = Plan(arguments.steps or 6000, 1e-3, warmup=100, decay=0.8, average=0.998)
             begin = arguments.begin / VAE if arguments.begin else None
             network, average = train_autoencoder(arguments.folder / "vae", plan, begin=begin, until=until)
             average.swap()
