@@ -27,7 +27,7 @@ from animate_core.accelerate import PRESETS, Acceleration
 from animate_core.blocks import ClipConditioning, DeepFeatures
 from animate_core.demo.character import HELD_OUT_SEED
 from animate_core.demo.clip import demo_clip
-from animate_core.demo.model import TRAINED_MOTIONS
+from animate_core.demo.motion import FRAMED_MOTIONS
 from animate_core.sampling import DDIM, draw_noise, sample_clip, unet_predictor
 from animate_core.unet import UNet
 from animate_core.windows import Windows
@@ -135,7 +135,7 @@ class Subject:
 
 def make_subject(model: Model, index: int, frames: int) -> Subject:
     seed, n = HELD_OUT_SEED + FIRST + index, model.networks
-    who, clip = subject(model, seed), demo_clip(seed, TRAINED_MOTIONS[index % len(TRAINED_MOTIONS)], frames)
+    who, clip = subject(model, seed), demo_clip(seed, FRAMED_MOTIONS[index % len(FRAMED_MOTIONS)], frames)
     pose = n.guider(torch.from_numpy(clip.poses).permute(0, 3, 1, 2).float() / 255)
     features = n.reference.reference_features(who.latent, who.token)
     return Subject(n.denoiser.condition(who.token, features), n.denoiser.condition(torch.zeros_like(who.token)), pose,

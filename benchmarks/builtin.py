@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from animate_core.demo.character import make_character
 from animate_core.demo.clip import HEIGHT, WIDTH, DemoClip, draw_pose, reference_frame
 from animate_core.demo.model import DEMO_FAMILY, DEMO_FOLDER, NORM_NUM_GROUPS, NUM_HEADS
 from animate_core.demo.motion import keypoints, make_moves
+from animate_core.demo.world import make_drawing
 from animate_core.families import FAMILIES
 from animate_core.pose_guider import PoseFrames
 from animate_core.sampling import draw_noise, sample_clip, unet_predictor
@@ -35,7 +35,7 @@ def builtin_model() -> Model:
 
 def draw_skeletons(seed: int, motion: str, frames: int) -> Array:
     """`[F, H, W, 3]` uint8 of the character of `seed`, as `demo_clip` has them, without the pictures."""
-    character = make_character(seed)
+    character = make_drawing(seed)
     out = np.empty((frames, HEIGHT, WIDTH, 3), np.uint8)
     for i, points in enumerate(keypoints(character, make_moves(motion, seed, frames), WIDTH, HEIGHT)):
         out[i] = draw_pose(points, WIDTH, HEIGHT)

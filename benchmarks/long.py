@@ -22,7 +22,7 @@ import torch
 
 from animate_core.demo.character import HELD_OUT_SEED
 from animate_core.demo.clip import demo_clip
-from animate_core.demo.model import TRAINED_MOTIONS
+from animate_core.demo.motion import FRAMED_MOTIONS
 from animate_core.windows import Windows
 
 from .builtin import FRAME_BYTES, PRESET, builtin_model, decode, draw_skeletons, sample, subject
@@ -105,7 +105,7 @@ def measure_seams(frames: int, clips: int, steps: int) -> list[dict[str, Any]]:
     model = builtin_model()
     out = []
     for index in range(clips):
-        seed, motion = HELD_OUT_SEED + FIRST + index, TRAINED_MOTIONS[index % len(TRAINED_MOTIONS)]
+        seed, motion = HELD_OUT_SEED + FIRST + index, FRAMED_MOTIONS[index % len(FRAMED_MOTIONS)]
         clip = demo_clip(seed, motion, frames)
         truth = changes(clip.frames)
         with torch.inference_mode():

@@ -21,8 +21,7 @@ import numpy as np
 
 from animate_core.demo.character import HELD_OUT_SEED, Character, make_character
 from animate_core.demo.clip import REFERENCE_SEED_SHIFT
-from animate_core.demo.model import TRAINED_MOTIONS
-from animate_core.demo.motion import keypoints, make_moves
+from animate_core.demo.motion import FRAMED_MOTIONS, keypoints, make_moves
 from animate_core.pose.cleaning import clean
 from animate_core.pose.keypoints import BODY, Array, PoseClip, body_clip
 from animate_core.pose.retargeting import RetargetSettings, retarget
@@ -61,7 +60,7 @@ def elsewhere(character: Character, rng: np.random.Generator) -> Character:
 def make_pair(index: int) -> Pair:
     rng = np.random.default_rng((0x4E7A, index))
     a, b = (elsewhere(make_character(HELD_OUT_SEED + 2 * index + k), rng) for k in range(2))
-    moves = make_moves(TRAINED_MOTIONS[index % len(TRAINED_MOTIONS)], a.seed, FRAMES)
+    moves = make_moves(FRAMED_MOTIONS[index % len(FRAMED_MOTIONS)], a.seed, FRAMES)
     at_ease = make_moves("walk", (b.seed + REFERENCE_SEED_SHIFT) % (1 << 24), 1)  # as demo.clip.reference_frame stands
     canvas, theirs = DRIVER_CANVASES[rng.integers(len(DRIVER_CANVASES))], REFERENCE_CANVASES[rng.integers(len(REFERENCE_CANVASES))]
     return Pair(body_clip(keypoints(a, moves, *canvas), *canvas), body_clip(keypoints(b, at_ease, *theirs), *theirs),

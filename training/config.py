@@ -50,7 +50,8 @@ class Networks:
 class Data:
     """kind "demo": procedural characters (counts of characters for stage 1 and 2). "videos": the folder or JSON list `source`.
 
-    width, height: of videos. sizes: of procedural characters, "192x288"; a size named twice gets twice the share.
+    width, height: of videos. sizes: of procedural characters, "192x288"; a size named twice gets twice the share. clip_sizes: those of
+    stage 2, if they differ.
     unreadable: whether a bad file stops the run or is left out with a warning.
     """
 
@@ -60,6 +61,7 @@ class Data:
     width: int = 512
     height: int = 768
     sizes: tuple[str, ...] = (f"{WIDTH}x{HEIGHT}",)
+    clip_sizes: tuple[str, ...] = ()
     stride: int = 4
     reference_margin: int = 30
     workers: int = 2
@@ -68,14 +70,15 @@ class Data:
     clip_characters: int = 400
     clip_frames: int = 20
 
-    def demo_sizes(self) -> dict[tuple[int, int], int]:
+    def demo_sizes(self, stage: int) -> dict[tuple[int, int], int]:
         """Width and height -> how often it is named. Raises TrainingError."""
         out: dict[tuple[int, int], int] = {}
-        for text in self.sizes:
+        key = "clip_sizes" if stage == 2 and self.clip_sizes else "sizes"
+        for text in getattr(self, key):
             match = re.fullmatch(r"(\d+)x(\d+)", text)
             size = (int(match[1]), int(match[2])) if match else (0, 0)
             if size[0] % 8 or size[1] % 8 or min(size) < 64:
-                raise TrainingError(f"data.sizes: {text!r}; must be like 192x288, both multiples of 8 from 64 up")
+                raise TrainingError(f"data.{key}: {text!r}; must be like 192x288, both multiples of 8 from 64 up")
             out[size] = out.get(size, 0) + 1
         return out
 
@@ -169,8 +172,8 @@ def check(config: Config) -> Config:
         raise TrainingError("networks.vae and networks.clip are missing: set the autoencoder and the image encoder to train with")
     if not config.networks.widths and not (config.networks.denoiser and config.networks.reference):
         raise TrainingError("networks: set files (denoiser, reference, guider), or widths to train from scratch")
-    data.demo_sizes()
     for number in (1, 2):
+        data.demo_sizes(number)
         stage = config.stage(number)
         for key in ("steps", "clips", "frames", "accumulate"):
             if getattr(stage, key) < 1:

@@ -14,8 +14,8 @@ from safetensors import safe_open
 from torch import Tensor
 
 from animate_core.demo.character import HELD_OUT_SEED
-from animate_core.demo.clip import HEIGHT, REFERENCE_SEED_SHIFT, WIDTH, DemoClip, demo_clip, draw_clip, draw_pose
-from animate_core.demo.motion import MOTIONS, keypoints, make_moves
+from animate_core.demo.clip import HEIGHT, WIDTH, DemoClip, demo_clip, draw_pose, reference_frame
+from animate_core.demo.motion import MOTIONS
 from animate_core.demo.world import make_drawing
 from animate_core.preprocess import clip_input
 
@@ -59,9 +59,9 @@ def draw(plan: DemoSet, index: int) -> tuple[DemoClip, DemoClip]:
 
     def clip(frames: int) -> DemoClip:
         return demo_clip(seed, random_motion(rng, seed, plan.width, plan.height), frames, motion_seed=int(rng.integers(HELD_OUT_SEED)),
-                         period=rng.uniform(12, 28), width=plan.width, height=plan.height, make=make_drawing)
+                         period=rng.uniform(12, 28), width=plan.width, height=plan.height)
 
-    reference = reference_drawing(seed, plan.width, plan.height)
+    reference = reference_frame(seed, width=plan.width, height=plan.height)
     if plan.moving:
         return reference if rng.random() < 0.5 else clip(1), clip(plan.frames)
     singles = [clip(1) for _ in range(plan.frames)]
@@ -69,19 +69,13 @@ def draw(plan: DemoSet, index: int) -> tuple[DemoClip, DemoClip]:
                                                       for n in ("frames", "masks", "poses", "keypoints")))
 
 
-def reference_drawing(seed: int, width: int = WIDTH, height: int = HEIGHT) -> DemoClip:
-    """One frame of the drawing of `seed` in another pose than its motions': walking, or with its arms away from the body, up to a T."""
-    character = make_drawing(seed)
-    moves = make_moves("walk", (seed + REFERENCE_SEED_SHIFT) % (1 << 24), 1)
-    rng = np.random.default_rng((0x2EF, seed))
-    if rng.random() < 0.4:
-        moves.shoulder[:], moves.elbow[:], moves.lift[:] = rng.uniform(0.4, 1.6), rng.uniform(-0.1, 0.2), 0
-    return draw_clip(character, keypoints(character, moves, width, height), width, height)
-
-
 def random_motion(rng: np.random.Generator, seed: int, width: int, height: int) -> str:
-    """One of MOTIONS; lying down only where the body fits between the picture's sides."""
-    motion = str(rng.choice(list(MOTIONS)))
+    """One of MOTIONS that fits the picture."""
+    return fitting_motion(str(rng.choice(list(MOTIONS))), seed, width, height)
+
+
+def fitting_motion(motion: str, seed: int, width: int, height: int) -> str:
+    """The motion; "free" in place of lying down where the body does not fit between the picture's sides."""
     return "free" if motion == "lie_down" and make_drawing(seed).height * height > 0.9 * width else motion
 
 
@@ -92,8 +86,7 @@ def random_pictures(count: int, width: int, height: int, seed: int) -> np.ndarra
     for i in range(count):
         who = int(rng.integers(HELD_OUT_SEED))
         motion = random_motion(rng, who, width, height)
-        out[i] = demo_clip(who, motion, 1, motion_seed=int(rng.integers(HELD_OUT_SEED)), width=width, height=height,
-                           make=make_drawing).frames[0]
+        out[i] = demo_clip(who, motion, 1, motion_seed=int(rng.integers(HELD_OUT_SEED)), width=width, height=height).frames[0]
     return out
 
 

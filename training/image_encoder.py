@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from animate_core.demo.character import HELD_OUT_SEED
 from animate_core.demo.clip import HEIGHT, WIDTH, demo_clip
-from animate_core.demo.world import make_drawing
 
 from .demo_data import clip_pixels, random_motion
 from .loop import Average, Plan, train
@@ -51,7 +50,7 @@ def pairs(count: int, seed: int) -> tuple[Tensor, Tensor]:
         character = int(rng.integers(HELD_OUT_SEED))
         for k in range(2):
             motion = random_motion(rng, character, WIDTH, HEIGHT)
-            clip = demo_clip(character, motion, 1, motion_seed=int(rng.integers(HELD_OUT_SEED)), make=make_drawing)
+            clip = demo_clip(character, motion, 1, motion_seed=int(rng.integers(HELD_OUT_SEED)))
             pixels[i, k] = clip_pixels(clip.frames[0], SIZE)[0].half()
         known.append(facts(clip.character))
     return pixels, torch.tensor(known)

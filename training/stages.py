@@ -138,7 +138,7 @@ def demo_sets(config: Config, number: int) -> list[DemoSet]:
     """A set for each size, its characters by the size's share, in whole parts of PART; no character is in two."""
     d = config.data
     characters, frames, first = (d.pose_characters, d.pose_frames, 0) if number == 1 else (d.clip_characters, d.clip_frames, 1_000_000)
-    sizes = d.demo_sizes()
+    sizes = d.demo_sizes(number)
     out = []
     for (width, height), times in sizes.items():
         count = max(1, round(characters * times / sum(sizes.values()) / PART)) * PART

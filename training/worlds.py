@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from animate_core.demo.character import HELD_OUT_SEED
 from animate_core.demo.clip import demo_clip, reference_frame
-from animate_core.demo.model import TRAINED_MOTIONS
+from animate_core.demo.motion import MOTIONS
 
+from .demo_data import fitting_motion
 from .elsewhere import body, polygons, strokes
 from .elsewhere.record import Clip
 
@@ -16,9 +17,9 @@ Draw = Callable[[int, int, int, int, int], Clip]  # figure's number, frames, wid
 
 def home(index: int, frames: int, width: int, height: int, motion: int) -> Clip:
     """A held-out character in a held-out motion."""
-    seed, names = HELD_OUT_SEED + index, TRAINED_MOTIONS
+    seed, names = HELD_OUT_SEED + index, list(MOTIONS)
     reference = reference_frame(seed, width=width, height=height)
-    clip = demo_clip(seed, names[motion % len(names)], frames, width=width, height=height)
+    clip = demo_clip(seed, fitting_motion(names[motion % len(names)], seed, width, height), frames, width=width, height=height)
     return Clip(reference.frames[0], reference.keypoints[0], clip.frames, clip.masks, clip.poses, clip.keypoints)
 
 

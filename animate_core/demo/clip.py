@@ -9,12 +9,13 @@ import numpy as np
 from PIL import Image
 
 from ..pose.drawing import draw_body
-from .character import Character, make_character
+from .character import Character
 from .drawing import draw_character
 from .motion import DEFAULT_PERIOD, keypoints, make_moves
 from .scenery import draw_background
+from .world import make_drawing
 
-WIDTH, HEIGHT = 128, 192  # what the built-in model was trained on
+WIDTH, HEIGHT = 192, 288  # what the built-in model was trained on, most of all
 POSE_SCALE = 2  # skeletons are drawn larger and reduced, which smooths them
 REFERENCE_SEED_SHIFT = 7919
 
@@ -61,11 +62,11 @@ def draw_clip(character: Character, points: Array, width: int = WIDTH, height: i
 
 
 def demo_clip(seed: int, motion: str, frames: int = 16, *, motion_seed: int | None = None, period: float = DEFAULT_PERIOD,
-              width: int = WIDTH, height: int = HEIGHT, make: Callable[[int], Character] = make_character,
+              width: int = WIDTH, height: int = HEIGHT, make: Callable[[int], Character] = make_drawing,
               on_frame: Callable[[], None] = lambda: None) -> DemoClip:
     """The character of `seed` in one of MOTIONS, which repeats every `period` frames.
 
-    motion_seed: style of the motion; the character's seed if it is not given. make: `make_character`, or `world.make_drawing`.
+    motion_seed: style of the motion; the character's seed if it is not given. make: `make_drawing`, or `make_character` for plain people.
     on_frame: called after each frame. Raises ValueError for bad arguments.
     """
     character = make(seed)
@@ -74,7 +75,10 @@ def demo_clip(seed: int, motion: str, frames: int = 16, *, motion_seed: int | No
 
 
 def reference_frame(seed: int, *, width: int = WIDTH, height: int = HEIGHT) -> DemoClip:
-    """One frame of the character at ease, in another pose than its motions': the picture to animate."""
-    character = make_character(seed)
+    """The picture to animate: one frame of the character in another pose than its motions', walking or with its arms away from the body."""
+    character = make_drawing(seed)
     moves = make_moves("walk", (seed + REFERENCE_SEED_SHIFT) % (1 << 24), 1)
+    rng = np.random.default_rng((0x2EF, seed))
+    if rng.random() < 0.4:
+        moves.shoulder[:], moves.elbow[:], moves.lift[:] = rng.uniform(0.4, 1.6), rng.uniform(-0.1, 0.2), 0
     return draw_clip(character, keypoints(character, moves, width, height), width, height)

@@ -9,8 +9,6 @@ from ..checkpoints import CheckpointError
 
 DEMO_FOLDER = Path(__file__).resolve().parents[2] / "models" / "demo"
 DEMO_FAMILY = "Demo"  # its preset in `families.FAMILIES`
-# What the shipped weights were trained on, of `motion.MOTIONS`; evaluation and benchmarks keep to these
-TRAINED_MOTIONS = ("walk", "wave", "dance", "squat", "jump", "swing")
 NUM_HEADS = 2
 NORM_NUM_GROUPS = 8  # with 32 a group would be two or three channels, whose common level, the colours, the norm takes away
 

@@ -24,6 +24,7 @@ SHOULDER_RANGE = (0.03, 3.0)
 CROSSING_RANGE = (-0.7, 3.0)  # of the motions in CROSSING
 FACING_SHIFT = 0.3  # how far the nose moves to the side in a head that is turned by a right angle, in widths of the head
 DEFAULT_PERIOD = 16
+FRAMED_MOTIONS = ("walk", "wave", "dance", "squat", "jump", "swing")  # of MOTIONS: what stays inside the picture
 
 
 @dataclass

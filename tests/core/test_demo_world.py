@@ -11,8 +11,7 @@ from scipy.ndimage import maximum_filter
 
 from animate_core.demo.character import FINISHES, HELD_OUT_SEED, LAST_SEED, PAPERS, make_character
 from animate_core.demo.clip import demo_clip, draw_clip, reference_frame
-from animate_core.demo.model import TRAINED_MOTIONS
-from animate_core.demo.motion import MOTIONS, joints, keypoints, make_moves
+from animate_core.demo.motion import FRAMED_MOTIONS, MOTIONS, joints, keypoints, make_moves
 from animate_core.demo.world import BUILDS, make_drawing
 from training.demo_data import DemoSet, draw
 
@@ -51,7 +50,7 @@ def test_motions_are_smooth_move_and_loop(motion: str) -> None:
 
 def test_every_joint_lies_on_the_drawn_character() -> None:
     for seed in range(12):
-        clip = demo_clip(seed, TRAINED_MOTIONS[seed % len(TRAINED_MOTIONS)], 4)
+        clip = demo_clip(seed, FRAMED_MOTIONS[seed % len(FRAMED_MOTIONS)], 4, make=make_character)
         for points, mask in zip(clip.keypoints, clip.masks, strict=True):
             x, y = points[:14, 0].astype(int), points[:14, 1].astype(int)
             inside = (x >= 0) & (x < clip.size[0]) & (y >= 0) & (y < clip.size[1])
@@ -62,7 +61,7 @@ def test_every_joint_lies_on_the_drawn_character() -> None:
 
 def test_every_joint_lies_on_a_drawing() -> None:
     for seed in range(45):
-        clip = demo_clip(seed, list(MOTIONS)[seed % len(MOTIONS)], 2, make=make_drawing)
+        clip = demo_clip(seed, list(MOTIONS)[seed % len(MOTIONS)], 2)
         for points, mask in zip(clip.keypoints, clip.masks, strict=True):
             x, y = points[:14, 0].astype(int), points[:14, 1].astype(int)
             inside = (x >= 0) & (x < clip.size[0]) & (y >= 0) & (y < clip.size[1])
@@ -91,7 +90,7 @@ def test_mask_is_what_hides_the_background() -> None:
     character = make_character(3)
     points = keypoints(character, make_moves("dance", 3, 2), 128, 192)
     other = replace(character, background=make_character(4).background)
-    a, b = draw_clip(character, points), draw_clip(other, points)
+    a, b = (draw_clip(c, points, 128, 192) for c in (character, other))
     assert np.array_equal(a.masks, b.masks)
     full, empty = a.masks == 255, a.masks == 0
     assert full.mean() > 0.08 and empty.mean() > 0.5 and (~full & ~empty).any()
@@ -118,7 +117,7 @@ def test_same_seed_same_clip_and_reference_in_another_pose() -> None:
 
 
 def test_picture_size_scales_keypoints() -> None:
-    small, large = demo_clip(5, "walk", 1), demo_clip(5, "walk", 1, width=256, height=384)
+    small, large = (demo_clip(5, "walk", 1, width=width, height=height) for width, height in ((128, 192), (256, 384)))
     assert large.frames.shape == (1, 384, 256, 3)
     assert np.allclose(large.keypoints[..., :2], 2 * small.keypoints[..., :2], atol=1e-3)
 

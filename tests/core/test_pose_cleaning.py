@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from animate_core.demo.character import HELD_OUT_SEED, make_character
-from animate_core.demo.model import TRAINED_MOTIONS
-from animate_core.demo.motion import MOTIONS, keypoints, make_moves
+from animate_core.demo.motion import FRAMED_MOTIONS, MOTIONS, keypoints, make_moves
 from animate_core.pose.cleaning import CleanReport, CleanSettings, clean
 from animate_core.pose.filters import find_leaps, jitter, local_polynomial, smooth
 from animate_core.pose.keypoints import (
@@ -87,7 +86,7 @@ REACHED = {"jitter": 1.8, "missing": 0.16, "empty": 0.1, "outliers": 0.75, "swap
 def test_faults_are_mended(fault: str, measured: Callable[[str], None]) -> None:
     rng = np.random.default_rng(5)
     before, after = [], []
-    for motion in TRAINED_MOTIONS:  # the others leave the picture in places
+    for motion in FRAMED_MOTIONS:  # the others leave the picture in places
         for style in range(2):
             true = truth(motion, style)
             points = spoil(true, fault, rng)

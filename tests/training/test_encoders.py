@@ -42,7 +42,7 @@ def test_crops_are_pieces_of_the_pictures() -> None:
 
 def test_autoencoder_learns_and_its_file_is_itself(tmp_path: Path) -> None:
     x = torch.cat([source[:1] for source in pictures(12, seed=9) if source.shape[-2:] == (288, 192)]).float() / 127.5 - 1
-    network, average = train_autoencoder(tmp_path, Plan(25, 3e-3, warmup=3, average=0.8), batch=4, count=12, seed=9, compiled=False)
+    network, average = train_autoencoder(tmp_path, Plan(25, 3e-3, warmup=3, average=0.8), batch=4, count=12, seed=9)
     average.swap()
     with torch.no_grad():
         z = network.encode(x)
@@ -58,7 +58,7 @@ def test_autoencoder_learns_and_its_file_is_itself(tmp_path: Path) -> None:
 
 def test_an_autoencoder_begins_where_another_ended(tmp_path: Path) -> None:
     begin = DEMO_FOLDER / "vae.safetensors"
-    network, _ = train_autoencoder(tmp_path, Plan(1, 1e-9), batch=1, count=6, compiled=False, begin=begin)
+    network, _ = train_autoencoder(tmp_path, Plan(1, 1e-9), batch=1, count=6, begin=begin)
     shipped = load_autoencoder(read_state_dict(begin)).state_dict()
     assert all(torch.allclose(value, shipped[name], atol=1e-6) for name, value in network.state_dict().items())
 
