@@ -1,12 +1,13 @@
 """A character off its background: its mask, estimated where none is given; a plate in a colour that it does not have; what lies behind it.
 
 The estimate is in the manner of GrabCut (Rother, Kolmogorov, Blake 2004): colours of figure and background as mixtures of Gaussians, fitted
-in turn with the mask; the mask is smoothed as a random walk with priors (Grady, "Multilabel Random Walker", 2005), which is one sparse linear
-system.
+in turn with the mask; the mask is smoothed as a random walk with priors (Grady, "Multilabel Random Walker", 2005), one sparse
+linear system.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from ..demo.paper import ndimage, to_lab
 from ..pose.keypoints import FACE, L_HIP, L_SHOULDER, LIMBS, NECK, NOSE, R_HIP, R_SHOULDER, SCORE_THRESHOLD
-from .matte import Matting, are_hard, finished, from_masks, own_colours, refined
+from .matte import Matting, are_hard, behind_figure, finished, own_colours, refined
 from .pictures import dilated, resized
 
 Array = np.ndarray
@@ -33,7 +34,8 @@ PLATES = {"green": (0, 177, 64), "blue": (0, 71, 187), "magenta": (200, 40, 160)
 
 @dataclass(frozen=True)
 class Isolated:
-    """picture, background `[1, 3, H, W]` in [0, 1]: the character on its plate; the picture without it. mask `[1, 1, H, W]`. plate `[3]`."""
+    """picture, background `[1, 3, H, W]` in [0, 1]: the character on its plate; the picture without it. mask `[1, 1, H, W]`. plate `[3]`:
+    its colour."""
 
     picture: Tensor
     background: Tensor
@@ -54,9 +56,8 @@ def isolate(picture: Tensor, mask: Tensor | None = None, people: Array | None = 
         mask = estimate_mask(picture, people)
     if not 0 < float((mask > 0.5).float().mean()) < 0.98:
         raise ValueError("mask: it is empty, or covers the whole image; it must be 1 on the character and 0 elsewhere")
-    alpha, behind = from_masks(picture, mask, are_hard(mask))
-    alpha = finished(alpha, matting)
-    colours = own_colours(picture, alpha, behind, matting.despill)
+    alpha = finished(refined(picture, mask) if are_hard(mask) else mask, matting)
+    colours = own_colours(picture, alpha, behind_figure(picture, alpha, None), matting.despill)
     plate = farthest_plate(colours, alpha) if plate is None else plate.to(picture)
     return Isolated(colours * alpha + plate.view(3, 1, 1) * (1 - alpha), filled(picture, alpha), alpha, plate)
 
@@ -83,7 +84,8 @@ def estimate_mask(picture: Tensor, people: Array | None = None) -> Tensor:
     scale = min(1.0, LONGER_SIDE / max(height, width))
     w, h = max(8, round(width * scale)), max(8, round(height * scale))
     small = np.asarray(resized(picture, w, h)[0].movedim(0, -1).cpu(), np.float32)
-    prior, sure_figure, sure_behind = by_skeleton(people * (scale, scale, 1), h, w) if people is not None and len(people) else by_border(h, w)
+    known = people is not None and bool((people[:, :FACE.start, 2] > SCORE_THRESHOLD).any())
+    prior, sure_figure, sure_behind = by_skeleton(people * (scale, scale, 1), h, w) if people is not None and known else by_border(h, w)
     figure = grown_mask(to_lab(small) / 100, prior, sure_figure, sure_behind)
     found = largest(figure > 0.5, sure_figure)
     if not found.any():
@@ -94,7 +96,8 @@ def estimate_mask(picture: Tensor, people: Array | None = None) -> Tensor:
 
 
 def by_border(height: int, width: int) -> tuple[Array, Array, Array]:
-    """Without a skeleton: log odds of figure by place, no sure figure, the border as sure background. A figure may stand on the lower edge."""
+    """Without a skeleton: log odds of figure by place, no sure figure, the border as sure background, but for the lower edge, on which a
+    figure may stand."""
     y, x = np.mgrid[:height, :width]
     across, down = (x + 0.5) / width - 0.5, (y + 0.5) / height - 0.55
     prior = 1.0 - 14 * across**2 - 7 * down**2
@@ -183,8 +186,8 @@ def likelihood(features: Array, where: Array) -> Array:
     return np.asarray(np.logaddexp.reduce(scores, axis=0))
 
 
-def walker(lab: Array, contrast: float = 300.0, trust: float = 0.12):  # type: ignore[no-untyped-def]
-    """Smooths evidence `[H, W]` along the picture's colours: neighbours agree unless there is an edge between them."""
+def walker(lab: Array, contrast: float = 300.0, trust: float = 0.12) -> Callable[[Array], Array]:
+    """What smooths evidence `[H, W]` along the picture's colours: neighbours agree unless there is an edge between them."""
     from scipy.sparse import coo_matrix, diags
     from scipy.sparse.linalg import factorized
 
@@ -219,7 +222,8 @@ def largest(figure: Array, seeds: Array) -> Array:
 def filled(picture: Tensor, alpha: Tensor) -> Tensor:
     """The picture `[1, 3, H, W]` with what lies around the figure carried on behind it; unchanged where the figure is not.
 
-    Known pixels are averaged at ever smaller sizes, and each unknown one takes the finest mean that there is (push-pull, Gortler et al. 1996).
+    Known pixels are averaged at ever smaller sizes, and each unknown one takes the finest mean that there is (push-pull: Gortler et al.,
+    "The Lumigraph", 1996).
     """
     hidden = dilated((alpha > 0.01).float(), max(1, round(picture.shape[-2] / 128)))
     return torch.where(hidden > 0.5, push_pull(picture, 1 - hidden), picture)

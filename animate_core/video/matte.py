@@ -68,7 +68,8 @@ def find_plate(frames: Tensor, colour: Tensor | None = None) -> Plate:
                          + "; connect masks, or use Isolate Character's image as reference image")
     # a model's plate has its own shade
     fields = field(frames, found, near)
-    off = distance(frames, fields)[eroded(near.float(), edge_width(height)) > 0.5]
+    # within the figure there may be colours that are near the plate's
+    off = distance(frames, fields)[(eroded(near.float(), edge_width(height)) > 0.5) & edge]
     return Plate(found, max(QUIET, 1.5 * float(torch.quantile(off[:: max(1, len(off) // 100_000)], 0.98))))
 
 
@@ -80,14 +81,21 @@ def field(frames: Tensor, colour: Tensor, near: Tensor) -> Tensor:
     return mean * trust + colour.view(3, 1, 1) * (1 - trust)
 
 
-def from_plate(frames: Tensor, plate: Plate) -> tuple[Tensor, Tensor]:
-    """Mattes `[F, 1, H, W]`, and the plate at each pixel `[F, 3, H, W]`.
+def behind_figure(frames: Tensor, alpha: Tensor, plate: Plate | None) -> Tensor:
+    """The background's colour at each pixel `[F, 3, H, W]`: the plate's, or the mean of what is around the figure."""
+    if plate is None:
+        return local_mean(frames, (alpha < 0.02).float(), edge_width(frames.shape[-2]))[0]
+    near = distance(frames, plate.colour.view(3, 1, 1)) < max(QUIET, min(NEAR, 2 * plate.noise))
+    return field(frames, plate.colour, near)
+
+
+def from_plate(frames: Tensor, plate: Plate) -> Tensor:
+    """Mattes `[F, 1, H, W]`.
 
     An edge's matte is its distance from the plate's colour against that of the strongest colour near it which lies in the same direction.
     """
     around = edge_width(frames.shape[-2])
-    behind = field(frames, plate.colour, distance(frames, plate.colour.view(3, 1, 1)) < max(QUIET, min(NEAR, 2 * plate.noise)))
-    off = frames - behind
+    off = frames - behind_figure(frames, frames[:, :1], plate)
     length = off.square().mean(1, keepdim=True).sqrt()
     way = off / (length * 3**0.5).clamp_min(1e-6)
     strongest = length.clone()
@@ -100,15 +108,7 @@ def from_plate(frames: Tensor, plate: Plate) -> tuple[Tensor, Tensor]:
     alpha = ((length - low) / (strongest - low).clamp_min(low)).clamp(0, 1)
     # what lies further within than an edge reaches is figure, whatever its shade
     inner = dilated((length < 2 * low).float(), around) < 0.5
-    return torch.where(inner, torch.ones_like(alpha), alpha), behind
-
-
-def from_masks(frames: Tensor, masks: Tensor, hard: bool) -> tuple[Tensor, Tensor]:
-    """Mattes `[F, 1, H, W]` of masks, and the background around the figure at each pixel `[F, 3, H, W]`. hard: the masks are 0 or 1, so
-    that the edge is taken from the frames."""
-    if hard:
-        masks = refined(frames, masks)
-    return masks, local_mean(frames, (masks < 0.02).float(), max(1.5, edge_width(frames.shape[-2])))[0]
+    return torch.where(inner, torch.ones_like(alpha), alpha)
 
 
 def refined(frames: Tensor, masks: Tensor) -> Tensor:
