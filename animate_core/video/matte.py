@@ -15,6 +15,7 @@ from .pictures import blurred, dilated, eroded, local_mean, tidy
 
 NEAR = 0.2  # distance (of 0..1) from the plate's colour up to which a pixel may still be plate: sampled plates drift
 QUIET = 0.012  # the noise of a clean plate: 8 bits, rounded
+FIGURE, STEEP = 0.15, 0.4  # with noise: distance that is surely figure; part of the way to the figure's colour over which a matte rises
 SAME_DIRECTION = 0.97  # cosine: an edge is a mixture of the plate with the colour next to it, in the same direction from the plate's
 SAME_FRAME = 0.04  # colour difference between frames at which a pixel begins to be another
 
@@ -93,10 +94,16 @@ def from_plate(frames: Tensor, plate: Plate) -> Tensor:
     """Mattes `[F, 1, H, W]`.
 
     An edge's matte is its distance from the plate's colour against that of the strongest colour near it which lies in the same direction.
+    A plate with noise, such as a model makes, has blurred edges with colours of their own: there the matte is steep, and its middle lies half
+    way between the plate and the figure.
     """
     around = edge_width(frames.shape[-2])
     off = frames - behind_figure(frames, frames[:, :1], plate)
     length = off.square().mean(1, keepdim=True).sqrt()
+    if plate.noise > 1.5 * QUIET:
+        figure, support = local_mean(length, (length > FIGURE).float() * length, 2.5 * around)
+        steep = ((length / figure.clamp_min(FIGURE) - 0.5) / STEEP + 0.5).clamp(0, 1)
+        return steep * (support > 1e-3)
     way = off / (length * 3**0.5).clamp_min(1e-6)
     strongest = length.clone()
     for down in range(-around, around + 1):
@@ -177,6 +184,6 @@ def own_colours(frames: Tensor, alpha: Tensor, behind: Tensor, despill: float) -
         tint = behind - behind.mean(1, keepdim=True)
         tint = tint / tint.norm(dim=1, keepdim=True).clamp_min(0.05)
         spilt = ((colour * tint).sum(1, keepdim=True) - (within * tint).sum(1, keepdim=True).clamp_min(0)).clamp_min(0)
-        edge = dilated(1 - alpha, max(1, around // 2)) * (support > 1e-3)
+        edge = dilated(1 - alpha, around) * (support > 1e-3)
         colour = colour - despill * edge * spilt * tint
     return colour.clamp(0, 1)
