@@ -52,7 +52,8 @@ OUTPUTS = ("SaveImage", "SaveLatent", "SaveVideo", "SaveAnimatedWEBP", "PreviewI
 class Thumbnail:
     """twin: the API graph. who, motion, frames: whom it shows, what they do, how long. driver: another character whose motion it is.
 
-    face: show the heads alone. clip: whose frames are shown. shown: nodes and outputs of picture and driver, in a graph without Demo Character.
+    face: show the heads alone. shown: nodes and outputs of picture and driver, in a graph without Demo Character. clip: the node whose
+    frames are the clip.
     """
 
     twin: str

@@ -33,9 +33,9 @@ class Spot:
 class Staging:
     """One frame's place and camera.
 
-    x, y: the figure's shift to the right and down, in parts of the output's width and height; at 0 its frame is centred and its lower edge is
-    the output's. scale: its frame's height in the output's. camera_x, camera_y: -1 to 1, from one edge of the background to the other. zoom:
-    at least 1.
+    x, y: the figure's shift to the right and down, in parts of the output's width and height; at 0 its frame is centred and its lower edge
+    is the output's. scale: its frame's height in the output's. camera_x, camera_y: -1 to 1, from one edge of the background to the other.
+    zoom: at least 1.
     """
 
     x: float = 0.0

@@ -94,8 +94,8 @@ def from_plate(frames: Tensor, plate: Plate) -> Tensor:
     """Mattes `[F, 1, H, W]`.
 
     An edge's matte is its distance from the plate's colour against that of the strongest colour near it which lies in the same direction.
-    A plate with noise, such as a model makes, has blurred edges with colours of their own: there the matte is steep, and its middle lies half
-    way between the plate and the figure.
+    A plate with noise, such as a model makes, has blurred edges with colours of their own: there the matte is steep, and its middle lies
+    half way between the plate and the figure.
     """
     around = edge_width(frames.shape[-2])
     off = frames - behind_figure(frames, frames[:, :1], plate)

@@ -25,7 +25,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "workflows"
 TWINS = {"basic": "basic", "demo": "demo", "ksampler": "ksampler", "long_clip": "long", "retarget": "retarget", "video": "video",
          "my_drawing": "my_drawing", "new_background": "new_background", "video_background": "video_background",
          "locked_background": "locked_background", "champ": "champ", "aniportrait": "aniportrait", "face_reenactment": "face_reenactment"}
-BUILT_IN = ("demo", "retarget", "my_drawing", "new_background", "video_background", "locked_background")  # run at the first click, with no files to get
+# run at the first click, with no files to get
+BUILT_IN = ("demo", "retarget", "my_drawing", "new_background", "video_background", "locked_background")
 LOADERS = ("MarionetteLoad", "VAELoader", "CLIPVisionLoader")
 CUTS = ("Video Slice", "ImageFromBatch")  # the tests' clips are short
 SAVES = ("SaveImage", "SaveLatent", "CreateVideo", "SaveVideo")

@@ -72,7 +72,7 @@ def test_mattes_from_the_plates_colour(seed: int, motion: str, measured: Any) ->
     truth = batch(clip.masks)[:, None]
     alpha, _ = mattes(batch(clip.frames), None, None, Matting(), lambda count: None)
     error = float((alpha - truth).abs().mean())
-    measured(f"matte of {motion} {seed} from its plate: IoU {overlap(alpha, truth):.4f} (at least 0.97), mean error {error:.4f} (below 0.02)")
+    measured(f"matte of {motion} {seed} from its plate: IoU {overlap(alpha, truth):.4f} (at least 0.97), error {error:.4f} (below 0.02)")
     assert overlap(alpha, truth) >= 0.97 and error < 0.02
 
 
@@ -106,8 +106,8 @@ def test_mattes_of_the_built_in_models_clips(sampled: bool, measured: Any) -> No
     truth = batch(clip.masks)[:, None]
     error, away = float((alpha - truth).abs().mean()), distance(frames.float(), found.colour.view(3, 1, 1))
     best = max(overlap((away > limit).float(), truth) for limit in np.linspace(0.04, 0.4, 30))
-    measured(f"matte of a clip of the built-in model, {'3 steps' if sampled else 'autoencoder alone'}: IoU {overlap(alpha, truth):.3f}, best "
-             f"threshold {best:.3f}, mean error {error:.4f}")
+    measured(f"matte of a clip of the built-in model, {'3 steps' if sampled else 'autoencoder alone'}: IoU {overlap(alpha, truth):.3f}, "
+             f"best threshold {best:.3f}, mean error {error:.4f}")
     assert overlap(alpha, truth) > best - 0.03 and error < (0.06 if sampled else 0.03)
 
 

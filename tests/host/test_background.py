@@ -42,8 +42,8 @@ def lock_graph(**inputs: Any) -> Graph:
     graph: Graph = {}
     graphs.add(graph, "character", "MarionetteDemoCharacter", seed=HELD_OUT_SEED, motion="walk", frames=3, width=128, height=192, period=16)
     graphs.add(graph, "empty", "EmptyImage", width=128, height=192, batch_size=1, color=0x3060C0)
-    graphs.add(graph, "lock", "MarionetteBackgroundLock", images=["character", 3], background=["empty", 0], masks=["character", 4], grow=2.0,
-               feather=2.0)
+    graphs.add(graph, "lock", "MarionetteBackgroundLock", images=["character", 3], background=["empty", 0], masks=["character", 4],
+               grow=2.0, feather=2.0)
     graphs.change(graph, lock=inputs)
     return graphs.add(graph, "frames", "SaveImage", images=["lock", 0], filename_prefix="frames")
 
