@@ -4,6 +4,7 @@ from comfy_api.latest import io
 
 from . import (
     accelerate,
+    background,
     clean_pose,
     demo,
     draw_pose,
@@ -42,6 +43,9 @@ NODES: list[type[io.ComfyNode]] = [
     sampling.AnimateConditioning,
     sampling.AnimateSigmas,
     accelerate.Accelerate,
+    background.IsolateCharacter,
+    background.CompositeOverBackground,
+    background.BackgroundLock,
     demo.LoadDemoModel,
     demo.DemoCharacter,
     fit_drawing.FitDrawing,

@@ -52,7 +52,8 @@ OUTPUTS = ("SaveImage", "SaveLatent", "SaveVideo", "SaveAnimatedWEBP", "PreviewI
 class Thumbnail:
     """twin: the API graph. who, motion, frames: whom it shows, what they do, how long. driver: another character whose motion it is.
 
-    face: show the heads alone. shown: nodes and outputs of picture and driver, in a graph without Demo Character.
+    face: show the heads alone. shown: nodes and outputs of picture and driver, in a graph without Demo Character. clip: the node whose
+    frames are the clip.
     """
 
     twin: str
@@ -62,12 +63,16 @@ class Thumbnail:
     driver: int | None = None
     face: bool = False
     shown: tuple[tuple[str, int], tuple[str, int]] | None = None
+    clip: str = "decode"
 
 
 THUMBNAILS = {
     "demo": Thumbnail("demo"),
     "retarget": Thumbnail("retarget", driver=5),
     "my_drawing": Thumbnail("my_drawing", shown=(("fit", 0), ("retarget", 1))),
+    "new_background": Thumbnail("new_background", clip="composite"),
+    "video_background": Thumbnail("video_background", clip="composite"),
+    "locked_background": Thumbnail("locked_background", clip="lock"),
     "basic": Thumbnail("basic", 1, "wave"),
     "ksampler": Thumbnail("ksampler", 2, "jump"),
     "long_clip": Thumbnail("long", 3, "walk", 24),
@@ -98,7 +103,7 @@ def built_in(about: Thumbnail, size: dict[str, int], period: float) -> Graph:
         del graph[name]
     graphs.add(graph, "picture_saved", "SaveImage", images=[*picture], filename_prefix="picture")
     graphs.add(graph, "driver_saved", "SaveImage", images=[*driver], filename_prefix="driver")
-    return graphs.add(graph, "clip_saved", "SaveImage", images=["decode", 0], filename_prefix="clip")
+    return graphs.add(graph, "clip_saved", "SaveImage", images=[about.clip, 0], filename_prefix="clip")
 
 
 def swapped(graph: Graph, size: dict[str, int]) -> Graph:
