@@ -9,6 +9,7 @@ from . import (
     draw_pose,
     edit_pose,
     extract_pose,
+    faces,
     fit_drawing,
     guidance,
     loaders,
@@ -17,6 +18,7 @@ from . import (
     reference,
     retarget_pose,
     sampling,
+    slow_motion,
 )
 
 NODES: list[type[io.ComfyNode]] = [
@@ -35,13 +37,17 @@ NODES: list[type[io.ComfyNode]] = [
     edit_pose.EditPose,
     draw_pose.DrawPose,
     pose.PoseMoves,
+    slow_motion.InterpolatePose,
     pose_files.LoadPose,
     pose_files.SavePose,
     sampling.ContextWindows,
     sampling.MultiFrameSampler,
     sampling.AnimateConditioning,
     sampling.AnimateSigmas,
+    slow_motion.InterpolateLatent,
     accelerate.Accelerate,
+    faces.CropPart,
+    faces.PastePart,
     demo.LoadDemoModel,
     demo.DemoCharacter,
     fit_drawing.FitDrawing,

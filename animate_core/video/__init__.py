@@ -1,0 +1,1 @@
+"""Clips as pictures: parts cut out and put back."""
