@@ -67,7 +67,8 @@ class CropPart(io.ComfyNode):
                                tooltip="What to cut out. figure: the whole body, for figures that are small in the image. "
                                        "For several parts use one pair of Crop Part and Paste Part after the other."),
                 io.Int.Input("width", default=512, min=64, max=2048, step=8,
-                             tooltip="Width of the crops in pixels, a multiple of 8. Use the same size in Encode Reference and Encode Pose."),
+                             tooltip="Width of the crops in pixels, a multiple of 8. Use the same size in Encode Reference and Encode "
+                                     "Pose."),
                 io.Int.Input("height", default=512, min=64, max=2048, step=8,
                              tooltip="Height of the crops in pixels, a multiple of 8. Use the same size in Encode Reference and Encode "
                                      "Pose."),
@@ -150,7 +151,7 @@ class PastePart(io.ComfyNode):
         for images, width, height, name in ((frames, place.width, place.height, "frames"),
                                             (crops, place.crop_width, place.crop_height, "crops")):
             if abs(images.shape[2] * height / (images.shape[1] * width) - 1) > ANOTHER_SHAPE:
-                raise ValueError(f"{name}: they have {images.shape[2]}x{images.shape[1]} pixels, which is not the shape that Crop Part had, "
-                                 f"{width}x{height}")
+                raise ValueError(f"{name}: they have {images.shape[2]}x{images.shape[1]} pixels, which is not the shape of Crop Part's "
+                                 f"{name}, {width}x{height}")
         progress = host.FrameProgress(len(crops))
         return io.NodeOutput(paste(frames, crops, place, feather, lambda: progress.update(1)))

@@ -185,7 +185,7 @@ def resampling(size: int, start: float, length: float, count: int) -> Array:
 def resampled(image: Tensor, box: Array, width: int, height: int) -> Tensor:
     """A box of a picture `[H, W, C]` at width x height pixels: `[height, width, C]` in [0, 1]."""
     left, top, wide, tall = box
-    across, down = (torch.from_numpy(resampling(*about)).to(image) for about in ((image.shape[1], left, wide, width),
+    across, down = (torch.from_numpy(resampling(*about)).to(image.dtype).to(image.device) for about in ((image.shape[1], left, wide, width),
                                                                                   (image.shape[0], top, tall, height)))
     return torch.einsum("yh,hwc,xw->yxc", down, image, across).clamp(0, 1)
 
