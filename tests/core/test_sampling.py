@@ -104,7 +104,7 @@ def test_rescaling_brings_back_the_conditional_deviation() -> None:
 
 
 def test_interpolated_latents_lie_on_the_arc() -> None:
-    """A quarter of a circle in thirds: 30 and 60 degrees; parallel ones are joined by a straight line; a loop ends half way to its beginning."""
+    """A quarter of a circle in thirds: 30 and 60 degrees; parallel ones are joined by a straight line; a loop goes on to its start."""
     x = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 3.0]]).view(3, 2, 1, 1)
     flat = interpolate_latents(x, 3).flatten(1).tolist()
     root = 3**0.5 / 2
