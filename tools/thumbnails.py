@@ -52,8 +52,7 @@ OUTPUTS = ("SaveImage", "SaveLatent", "SaveVideo", "SaveAnimatedWEBP", "PreviewI
 class Thumbnail:
     """twin: the API graph. who, motion, frames: whom it shows, what they do, how long. driver: another character whose motion it is.
 
-    face: show the heads alone. clip: the node whose images are the clip. shown: nodes and outputs of picture and driver, in a graph without
-    Demo Character.
+    face: show the heads alone. shown: nodes and outputs of picture and driver, in a graph without Demo Character.
     """
 
     twin: str
@@ -62,7 +61,6 @@ class Thumbnail:
     frames: int = 16
     driver: int | None = None
     face: bool = False
-    clip: str = "decode"
     shown: tuple[tuple[str, int], tuple[str, int]] | None = None
 
 
@@ -70,7 +68,6 @@ THUMBNAILS = {
     "demo": Thumbnail("demo"),
     "retarget": Thumbnail("retarget", driver=5),
     "my_drawing": Thumbnail("my_drawing", shown=(("fit", 0), ("retarget", 1))),
-    "closer_faces": Thumbnail("closer_faces", clip="paste"),
     "basic": Thumbnail("basic", 1, "wave"),
     "ksampler": Thumbnail("ksampler", 2, "jump"),
     "long_clip": Thumbnail("long", 3, "walk", 24),
@@ -101,7 +98,7 @@ def built_in(about: Thumbnail, size: dict[str, int], period: float) -> Graph:
         del graph[name]
     graphs.add(graph, "picture_saved", "SaveImage", images=[*picture], filename_prefix="picture")
     graphs.add(graph, "driver_saved", "SaveImage", images=[*driver], filename_prefix="driver")
-    return graphs.add(graph, "clip_saved", "SaveImage", images=[about.clip, 0], filename_prefix="clip")
+    return graphs.add(graph, "clip_saved", "SaveImage", images=["decode", 0], filename_prefix="clip")
 
 
 def swapped(graph: Graph, size: dict[str, int]) -> Graph:

@@ -23,9 +23,8 @@ from tools.thumbnails import THUMBNAILS
 FOLDER = Path(__file__).resolve().parents[2] / "workflows"
 # workflow -> its API-format twin in tests/host/graphs
 TWINS = {"basic": "basic", "demo": "demo", "ksampler": "ksampler", "long_clip": "long", "retarget": "retarget", "video": "video",
-         "my_drawing": "my_drawing", "champ": "champ", "aniportrait": "aniportrait", "face_reenactment": "face_reenactment",
-         "closer_faces": "closer_faces"}
-BUILT_IN = ("demo", "retarget", "my_drawing", "closer_faces")  # run at the first click, with no files to get
+         "my_drawing": "my_drawing", "champ": "champ", "aniportrait": "aniportrait", "face_reenactment": "face_reenactment"}
+BUILT_IN = ("demo", "retarget", "my_drawing")  # run at the first click, with no files to get
 LOADERS = ("MarionetteLoad", "VAELoader", "CLIPVisionLoader")
 CUTS = ("Video Slice", "ImageFromBatch")  # the tests' clips are short
 SAVES = ("SaveImage", "SaveLatent", "CreateVideo", "SaveVideo")

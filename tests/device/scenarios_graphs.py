@@ -28,8 +28,7 @@ def small_graph(name: str, **changes: dict[str, Any]) -> Graph:
 def built_in_graph(name: str) -> Graph:
     """A workflow of the built-in model, of fewer frames and steps."""
     graph = graphs.load(name, sampler={"steps": 2})
-    clips = {"demo": {"character": {"frames": 4}}, "retarget": {"driver": {"frames": 4}},
-             "closer_faces": {"character": {"frames": 4}, "crop_sampler": {"steps": 2}}}[name]
+    clips = {"demo": {"character": {"frames": 4}}, "retarget": {"driver": {"frames": 4}}}[name]
     return graphs.change(graph, **clips)
 
 
@@ -38,7 +37,7 @@ def run(bench: Bench, graph: Graph, exact: bool) -> dict[str, Any]:
     bench.host.forget()
     with bench.host.exact() if exact else nullcontext():
         outputs = bench.host.run_graph(graph)
-    result = told(outputs["crop_sampler" if "crop_sampler" in graph else "sampler"][0]["samples"])
+    result = told(outputs["sampler"][0]["samples"])
     del outputs
     return {**result, "left": bench.host.left_on_card()}
 
@@ -46,7 +45,7 @@ def run(bench: Bench, graph: Graph, exact: bool) -> dict[str, Any]:
 for _name in SMALL_GRAPHS:
     scenario(f"graph/{_name}", "dynamic")(lambda bench, name=_name: run(bench, small_graph(name), False))
     scenario(f"graph/{_name}/fp32", "cpu", "cuda", "mps")(lambda bench, name=_name: run(bench, small_graph(name), True))
-for _name in ("demo", "retarget", "closer_faces"):
+for _name in ("demo", "retarget"):
     scenario(f"graph/{_name}", "cuda", "dynamic")(lambda bench, name=_name: run(bench, built_in_graph(name), False))
     scenario(f"graph/{_name}/fp32", "cpu", "mps")(lambda bench, name=_name: run(bench, built_in_graph(name), True))
 

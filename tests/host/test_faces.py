@@ -79,22 +79,6 @@ def test_large_parts_are_left_as_they_are(host: HostServer) -> None:
     assert len(result.images("crops")) == 1
 
 
-def test_the_template_makes_the_figure_clearer(host: HostServer) -> None:
-    """Its graph with a quarter of the frames, against the truth; outside the crops nothing changes."""
-    graph = graphs.load("closer_faces", character={"frames": FRAMES}, sampler={"steps": 4}, crop_sampler={"steps": 4})
-    for name, source in (("before", ["larger", 0]), ("after", ["paste", 0]), ("truth", ["character", 3])):
-        graphs.add(graph, name, "SaveImage", images=source, filename_prefix=name)
-    result = host.run(graph)
-    before, after, truth = (result.images(name).astype(float) for name in ("before", "after", "truth"))
-    changed = (before != after).any(-1)
-    assert before.shape == after.shape == truth.shape and 0.1 < changed.mean() < 0.9
-
-    def psnr(frames: np.ndarray) -> float:
-        return float(-10 * np.log10(((frames - truth)[changed] ** 2).mean() / 255**2))
-
-    assert psnr(after) > psnr(before) + 1
-
-
 @pytest.mark.parametrize(("changes", "words"), [
     ({"pose": {"frames": 2}}, ["pose: it has 2 frames and the clip 4"]),
     ({"pose": {"width": 192}}, ["pose: its canvas has 192x192 pixels", "frames, 128x192"]),
