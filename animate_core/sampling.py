@@ -220,13 +220,16 @@ def unet_predictor(unet: UNet, conditional: ClipConditioning, unconditional: Cli
     return predict
 
 
-def interpolate_latents(latents: Tensor, factor: int, spherical: bool = True) -> Tensor:
+def interpolate_latents(latents: Tensor, factor: int, spherical: bool = True, closed_loop: bool = False) -> Tensor:
     """Puts `factor - 1` latents between neighbouring frames: `[F, C, h, w]` -> `[(F - 1) factor + 1, C, h, w]` (MusePose).
 
-    spherical: along the arc between two frames, each taken as one vector; straight where they are nearly parallel.
+    spherical: along the arc between two frames, each taken as one vector; straight where they are nearly parallel. closed_loop: also
+    between the last frame and the first: F factor frames.
     """
     if factor < 1:
         raise SamplingError(f"factor must be at least 1; got {factor}")
+    if closed_loop:
+        return interpolate_latents(torch.cat([latents, latents[:1]]), factor, spherical)[:-1]
     out = []
     for a, b in zip(latents[:-1], latents[1:], strict=True):
         cosine = float((a.double() * b.double()).sum() / (a.double().norm() * b.double().norm())) if spherical else 1.0

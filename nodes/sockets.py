@@ -30,6 +30,7 @@ PoseDetectorSocket = io.Custom("POSE_DETECTOR")  # an open DWPose
 FaceLandmarksSocket = io.Custom("FACE_LANDMARKS")  # the host's own
 WindowsSocket = io.Custom("WINDOWS")
 DrawingSocket = io.Custom("DRAWING")  # a drawing's Fitted
+PlacementSocket = io.Custom("PLACEMENT")  # where crops lie in their clip
 
 POSE_CATEGORY = "Marionette/pose"
 BINARY, GRADED = "0 and 1", "as they are"  # scores of POSE_KEYPOINT

@@ -36,7 +36,7 @@ def scipy_filters() -> Callable[..., Array]:
     try:
         from scipy.ndimage import correlate1d
     except ImportError as error:
-        raise PoseError("Clean Pose needs the Python package scipy, which is part of ComfyUI's requirements: pip install scipy") from error
+        raise PoseError("smoothing needs the Python package scipy, which is part of ComfyUI's requirements: pip install scipy") from error
     return correlate1d
 
 

@@ -1,4 +1,1 @@
-"""A character apart from its background: isolate, matte, composite, lock.
-
-Frames are `[F, 3, H, W]` float32 in [0, 1], mattes `[F, 1, H, W]`.
-"""
+"""Finished clips: a character off its background and over another, parts cut out and put back."""

@@ -104,12 +104,14 @@ def test_rescaling_brings_back_the_conditional_deviation() -> None:
 
 
 def test_interpolated_latents_lie_on_the_arc() -> None:
-    """A quarter of a circle in thirds: 30 and 60 degrees; parallel ones are joined by a straight line."""
+    """A quarter of a circle in thirds: 30 and 60 degrees; parallel ones are joined by a straight line; a loop goes on to its start."""
     x = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 3.0]]).view(3, 2, 1, 1)
     flat = interpolate_latents(x, 3).flatten(1).tolist()
     root = 3**0.5 / 2
     assert flat == [pytest.approx(row) for row in ([1, 0], [root, 0.5], [0.5, root], [0, 1], [0, 5 / 3], [0, 7 / 3], [0, 3])]
     assert interpolate_latents(x, 2, spherical=False).flatten(1)[1].tolist() == pytest.approx([0.5, 0.5])
+    loop = interpolate_latents(x, 2, closed_loop=True).flatten(1).tolist()
+    assert len(loop) == 6 and loop[5] == pytest.approx([2**-0.5, 3 * 2**-0.5])
     with pytest.raises(SamplingError, match="factor must be at least 1"):
         interpolate_latents(x, 0)
 
