@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .reading import Reading, of_rows
+from .reading import Reading, of_rows, with_keys
 
 # (q [B, Nq, C], k [B, Nk, C], v [B, Nk, C], heads) -> [B, Nq, C], softmax scale (C / heads)^-0.5
 Attention = Callable[[Tensor, Tensor, Tensor, int], Tensor]
@@ -348,8 +348,7 @@ class SpatialBlock(nn.Module):
             return attention(q, k, v, heads)
         rk, rv = clip.reference[self.path]
         if clip.readings is None:
-            k, v = (torch.cat([own, r.expand(len(own), -1, -1)], dim=1) for own, r in ((k, rk), (v, rv)))
-            return attention(q, k, v, heads)
+            return attention(q, with_keys(k, rk), with_keys(v, rv), heads)
         # a patch may have cut rows into tiles
         tiles = len(q) // sum(reading.rows for reading in clip.readings)
         parts = zip(clip.readings, *(t.split([tiles * reading.rows for reading in clip.readings]) for t in (q, k, v)), strict=True)

@@ -15,6 +15,7 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
+Attend = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 # channels of a head come in multiples of this, which fused kernels ask for
 ALIGNMENT = 8
 
@@ -23,7 +24,8 @@ ALIGNMENT = 8
 class Reading:
     """Neighbouring rows that read the same pictures.
 
-    rows: how many. pictures: numbers of those that they read, out of `of`. bias: log strengths `[rows, len(pictures)]`, float32; None: all 0.
+    rows: how many. pictures: numbers of those that they read, out of `of`.
+    bias: log strengths `[rows, len(pictures)]`, float32; None: all 0.
     """
 
     rows: int
@@ -38,20 +40,18 @@ class Reading:
         parts = x.chunk(self.of, dim=1)
         return torch.cat([parts[i] for i in self.pictures], dim=1)
 
-    def attend(self, attention: Callable[[Tensor, Tensor, Tensor, int], Tensor], q: Tensor, k: Tensor, v: Tensor, rk: Tensor, rv: Tensor,
-               heads: int) -> Tensor:
+    def attend(self, attention: Attend, q: Tensor, k: Tensor, v: Tensor, rk: Tensor, rv: Tensor, heads: int) -> Tensor:
         """Attention of these rows `[B, N, C]`, B = rows or a multiple of it, over their own keys and those of the reference `[1, n, C]`."""
         if not self.pictures:
             return attention(q, k, v, heads)
         rk, rv = self.keys(rk), self.keys(rv)
         if self.bias is None:
-            return attention(q, *(torch.cat([own, r.expand(len(k), -1, -1)], dim=1) for own, r in ((k, rk), (v, rv))), heads)
+            return attention(q, with_keys(k, rk), with_keys(v, rv), heads)
         bias = self.bias.to(q).repeat_interleave(rk.shape[1] // len(self.pictures), dim=1)
         return biased(attention, q, k, v, rk, rv, heads, bias.repeat_interleave(len(q) // self.rows, dim=0))
 
 
-def biased(attention: Callable[[Tensor, Tensor, Tensor, int], Tensor], q: Tensor, k: Tensor, v: Tensor, rk: Tensor, rv: Tensor, heads: int,
-           bias: Tensor) -> Tensor:
+def biased(attention: Attend, q: Tensor, k: Tensor, v: Tensor, rk: Tensor, rv: Tensor, heads: int, bias: Tensor) -> Tensor:
     """Attention over `[k, rk]` with bias `[B, n]` on the logits of the n keys rk.
 
     Through a channel more for each head, 1 in the queries and the bias in the keys, so that kernels without a mask do it too.
@@ -71,8 +71,13 @@ def biased(attention: Callable[[Tensor, Tensor, Tensor, int], Tensor], q: Tensor
     queries, keys, values = widened(q * (root / math.sqrt(inner))), widened(k, rk), widened(v, rv)
     queries[..., inner] = 1.0
     keys[:, k.shape[1]:, :, inner] = root * bias.unsqueeze(-1)
-    out = attention(*(x.flatten(2) for x in (queries, keys, values)), heads)
+    out = attention(queries.flatten(2), keys.flatten(2), values.flatten(2), heads)
     return out.unflatten(-1, (heads, wide))[..., :inner].flatten(2)
+
+
+def with_keys(own: Tensor, more: Tensor) -> Tensor:
+    """Keys or values `[rows, N, C]`, and those `[1, n, C]` that all rows share behind them."""
+    return torch.cat([own, more.expand(len(own), -1, -1)], dim=1)
 
 
 def readings(strengths: Sequence[Sequence[float]], device: torch.device) -> tuple[Reading, ...]:

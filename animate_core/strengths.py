@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,8 +22,6 @@ from torch import Tensor
 
 from .blocks import ClipConditioning
 from .reading import readings
-
-Features = TypeVar("Features", Tensor, Sequence[Tensor])
 
 
 @dataclass(frozen=True)
@@ -59,6 +56,10 @@ class Curve:
         places = np.linspace(0, count - 1, frames)
         return replace(self, values=tuple(np.interp(places, np.arange(count), self.values).tolist()))
 
+    def padded(self, total: int) -> Curve:
+        """For a clip whose last frame is repeated until it has `total` frames."""
+        return self if len(self.values) == 1 else replace(self, values=self.values + self.values[-1:] * (total - len(self.values)))
+
     def at(self, step: int, steps: int) -> tuple[float, ...]:
         """Strengths at step 0..steps-1: one for all frames or one for each."""
         return self.values if math.ceil(self.start * steps) <= step < math.ceil(self.end * steps) else (0.0,)
@@ -82,14 +83,14 @@ class StepStrengths:
         device = next(iter(clip.reference.values()))[0].device
         return replace(clip, readings=readings(rows, device))
 
-    def posed(self, features: Features, frames: Sequence[int]) -> Features:
+    def posed(self, features: Tensor | Sequence[Tensor], frames: Sequence[int]) -> Tensor | Sequence[Tensor]:
         """Pose features `[n, C, h, w]` of a window of these frames, or those of several places, so strong."""
         if all(x == 1.0 for x in self.pose):
             return features
-        if isinstance(features, Tensor):
-            factor = torch.tensor(of_frames(self.pose, frames)).to(features, non_blocking=True)
-            return features * factor.view(-1, 1, 1, 1)
-        return [self.posed(place, frames) for place in features]
+        places = [features] if isinstance(features, Tensor) else features
+        factor = torch.tensor(of_frames(self.pose, frames)).view(-1, 1, 1, 1).to(places[0], non_blocking=True)
+        scaled = [place * factor for place in places]
+        return scaled[0] if isinstance(features, Tensor) else scaled
 
     @property
     def guided(self) -> bool:
@@ -115,6 +116,10 @@ class Strengths:
     def on(self, frames: int) -> Strengths:
         """For a clip of so many frames (`Curve.on`)."""
         return Strengths(self.reference.on(frames), self.pose.on(frames), self.guidance.on(frames))
+
+    def padded(self, total: int) -> Strengths:
+        """For a clip whose last frame is repeated until it has `total` frames."""
+        return Strengths(self.reference.padded(total), self.pose.padded(total), self.guidance.padded(total))
 
     @property
     def timed(self) -> bool:

@@ -173,7 +173,8 @@ class UNet(nn.Module):
         activated = F.silu(self.time_embedding(embedding))
         return {m.path: m.time_emb_proj(activated)[:, :, None, None] for m in self.modules() if isinstance(m, ResnetBlock)}
 
-    def condition(self, tokens: Tensor, features: Mapping[str, Tensor] | None = None, weights: tuple[float, ...] = (1.0,)) -> ClipConditioning:
+    def condition(self, tokens: Tensor, features: Mapping[str, Tensor] | None = None,
+                  weights: tuple[float, ...] = (1.0,)) -> ClipConditioning:
         """Everything of a clip's conditioning that no step, window or frame changes.
 
         tokens: image embedding `[1, n, D]` (n = 1 in the method; zeros for the unconditional half).

@@ -17,6 +17,7 @@ from . import (
     reference,
     retarget_pose,
     sampling,
+    strengths,
 )
 
 NODES: list[type[io.ComfyNode]] = [
@@ -42,6 +43,7 @@ NODES: list[type[io.ComfyNode]] = [
     sampling.AnimateConditioning,
     sampling.AnimateSigmas,
     accelerate.Accelerate,
+    strengths.StrengthsNode,
     demo.LoadDemoModel,
     demo.DemoCharacter,
     fit_drawing.FitDrawing,
