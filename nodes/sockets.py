@@ -77,7 +77,7 @@ class PoseGuider(Network):
 
 @dataclass(frozen=True)
 class Reference:
-    """features: block path -> `[1, N, C]`, N over all of its pictures; token `[1, 1, D]`; size of the pictures in pixels. unconditional: the
+    """features: block path -> `[1, N, C]`, N over all of its pictures; token `[1, 1, D]`; size of a picture in pixels. unconditional: the
     same features for the unconditional half, where it reads a reference. weights: of each picture, 1 together. Tensors off the GPU."""
 
     features: dict[str, Tensor]
