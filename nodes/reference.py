@@ -122,7 +122,7 @@ class EncodeReference(io.ComfyNode):
             if net.family and family_preset(net.family).unconditional_reference:
                 unconditional = cls.unconditional(net, latents[0], tokens[0], device)
         joined = {path: torch.cat([features[path] for features in found], dim=1) for path in found[0]}
-        token = torch.stack(tokens).mean(dim=0)
+        token = torch.stack([share * token for share, token in zip(shares, tokens, strict=True)]).sum(dim=0)
         return io.NodeOutput(Reference(joined, token.to(host.output_device()), width, height, net.source, unconditional, shares))
 
     @staticmethod
