@@ -9,7 +9,7 @@ import comfy.samplers
 from torch import Tensor
 
 from ..animate_core.strengths import Strengths
-from .host_model import COND_KEY, AnimateModel, ClipBatch, strengths_at
+from .host_model import COND_KEY, GUIDED, AnimateModel, ClipBatch, strengths_at
 
 # what the host calls for the halves' clean latents: {"conds", "input", "sigma", "model", "model_options"} -> [conditional, unconditional]
 Halves = Callable[[dict[str, Any]], list[Tensor]]
@@ -24,6 +24,7 @@ def guided(model: Any, strengths: Strengths) -> Any:
     if strengths.guidance == Strengths().guidance:
         return model
     model = model.clone()
+    model.model_options.setdefault("transformer_options", {})[GUIDED] = True
     halves = model.model_options.get("sampler_calc_cond_batch_function", compute)
     model.set_model_sampler_calc_cond_batch_function(GuidedHalves(halves, strengths))
     return model

@@ -42,10 +42,10 @@ from .sockets import Pose, Reference
 log = logging.getLogger(__name__)
 
 COND_KEY = "marionette"
-# in transformer_options: the step where a sampler of ours knows it, all timesteps of its run, what to call before each window, and
-# what Accelerate leaves out
-STEP, TIMESTEPS, ON_WINDOW, ACCELERATION = ("marionette_step", "marionette_timesteps", "marionette_on_window",
-                                            "marionette_acceleration")
+# in transformer_options: the step where a sampler of ours knows it, all timesteps of its run, what to call before each window,
+# what Accelerate leaves out, and whether the MODEL knows its guidance's strengths
+STEP, TIMESTEPS, ON_WINDOW, ACCELERATION, GUIDED = ("marionette_step", "marionette_timesteps", "marionette_on_window",
+                                                    "marionette_acceleration", "marionette_guided")
 # the host calls diffusers' "linear" by the name of another schedule
 HOST_BETA_SCHEDULES = {"linear": "sqrt_linear", "scaled_linear": "linear"}
 
@@ -275,7 +275,7 @@ class AnimateModel(comfy.model_base.BaseModel):
         clips: ClipBatch = kwargs[COND_KEY]
         x_in = self.model_sampling.calculate_input(t, x)
         step = self.step_of(t, clips, x.shape[0] // len(clips), options)
-        self.tell_of_unserved(clips[0].memo, options)
+        self.tell_of_unserved(clips[0], options)
         # around all windows of a call, so that what a wrapper keeps is of the whole clip; it may work in place
         wrappers = comfy.patcher_extension.get_all_wrappers(WrappersMP.DIFFUSION_MODEL, options)
         executor = WrapperExecutor.new_class_executor(self.predict, self.diffusion_model, wrappers)
@@ -351,11 +351,13 @@ class AnimateModel(comfy.model_base.BaseModel):
         return memo.times[step]
 
     @staticmethod
-    def tell_of_unserved(memo: RunMemo, options: dict[str, Any]) -> None:
-        """Warns, once a run, of patches that have no effect."""
-        if not memo.told and (names := unserved(options)):
+    def tell_of_unserved(clip: ClipState, options: dict[str, Any]) -> None:
+        """Warns, once a run, of patches and strengths that have no effect."""
+        if not clip.memo.told and (names := unserved(options)):
             log.warning("model: these patches have no effect on an Animate Anyone MODEL: %s", "; ".join(names))
-        memo.told = True
+        if not clip.memo.told and clip.strengths.guidance != Strengths().guidance and GUIDED not in options:
+            log.warning("model: the strength of the guidance has no effect; connect the MODEL of Animate Conditioning to the sampler")
+        clip.memo.told = True
 
 
 def load_motion_unet(denoiser: str, motion: str | None, family: str, weight_dtype: str, num_heads: int = 8, norm_num_groups: int = 32,

@@ -64,7 +64,8 @@ def latents(frames: int = FRAMES) -> Tensor:
     return torch.randn(frames, 4, 8, 8, generator=torch.Generator().manual_seed(5))
 
 
-def predicted(unet: UNet, clip: ClipConditioning, pose: Tensor, strengths: Strengths | None, windows: Windows = ONE, step: int = 0) -> Tensor:
+def predicted(unet: UNet, clip: ClipConditioning, pose: Tensor, strengths: Strengths | None, windows: Windows = ONE,
+              step: int = 0) -> Tensor:
     """The conditional half of one step."""
     levels = [strengths.at(i, STEPS) for i in range(STEPS)] if strengths else []
     return unet_predictor(unet, clip, None, pose, windows, strengths=levels)(latents(), torch.tensor([500]), step)[1]

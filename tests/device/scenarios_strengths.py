@@ -1,4 +1,4 @@
-"""Strengths and several references in both sampling paths, on cards, and beside nodes that change attention, guidance or what is computed."""
+"""Strengths and several references in both sampling paths, on cards and beside nodes that change attention, guidance or the work."""
 
 from __future__ import annotations
 
@@ -78,6 +78,13 @@ def accelerated_after(bench: Bench) -> dict[str, Any]:
     return {"distance": distance(after, before)}
 
 
+def other_model(bench: Bench) -> dict[str, Any]:
+    """The loader's MODEL in the place of Animate Conditioning's."""
+    chosen = strengths(bench, guidance=[0.5])
+    about = bench.conditioning(bench.exact_model, strengths=chosen)
+    return {"distance": distance(bench.host.k_sample(about, model=bench.exact_model), bench.k_sample(bench.exact_model, steps=4))}
+
+
 def rows(bench: Bench, path: str) -> dict[str, Any]:
     """Guided in the first half of the steps: how many frames are computed in one window."""
     chosen, sample = strengths(bench, guidance_end=[0.5]), bench.k_sample if path == "k_sampler" else bench.multi_frame
@@ -88,6 +95,7 @@ def rows(bench: Bench, path: str) -> dict[str, Any]:
 
 scenario("strengths/several", *ALL)(several_references)
 scenario("strengths/accelerated after", "cpu")(accelerated_after)
+scenario("strengths/other model", "cpu")(other_model)
 for _path in PATHS:
     scenario(f"strengths/{_path}/card", *ALL)(partial(on_a_card, path=_path))
     scenario(f"strengths/{_path}/others", "cpu")(partial(against_others, path=_path))

@@ -52,3 +52,9 @@ def test_beside_another_node(run: Run, label: str, path: str) -> None:
 
 def test_accelerate_comes_before_or_after_animate_conditioning(run: Run) -> None:
     assert run("cpu").of("strengths/accelerated after")["distance"] < EXACT
+
+
+def test_a_model_without_the_guidances_strength_is_told_of(run: Run) -> None:
+    result = run("cpu").of("strengths/other model")
+    assert result["distance"] == 0
+    assert [line for line in result["log"] if "strength of the guidance has no effect" in line]
