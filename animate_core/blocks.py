@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .reading import Reading, of_rows, with_keys
+
 # (q [B, Nq, C], k [B, Nk, C], v [B, Nk, C], heads) -> [B, Nq, C], softmax scale (C / heads)^-0.5
 Attention = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 
@@ -53,6 +55,8 @@ class ClipConditioning:
     reference: block path -> (key, value), each `[1, N, C]`, of the ReferenceNet's features projected by this
         UNet's own `attn1`; None for rows that do not see the reference (the unconditional half).
     tokens: `[1, n, D]`, what `cross` was made of, for patches that want cross-attention in full.
+    weights: of each of the reference's pictures, whose tokens stand one picture behind the other.
+    readings: how a window's rows read them; None: all rows read all of them, as if every weight were 1.
 
     In training without motion modules every row of a "clip" may be of another character: `cross` and `reference` then have one entry
     for each row instead of 1.
@@ -62,6 +66,8 @@ class ClipConditioning:
     context: Tensor | None = None
     reference: Mapping[str, tuple[Tensor, Tensor]] | None = None
     tokens: Tensor | None = None
+    weights: tuple[float, ...] = (1.0,)
+    readings: tuple[Reading, ...] | None = None
 
     @property
     def shared_by_rows(self) -> bool:
@@ -70,11 +76,19 @@ class ClipConditioning:
 
     def to(self, device: torch.device) -> ClipConditioning:
         """The same on another device."""
-        return ClipConditioning(
-            {path: t.to(device) for path, t in self.cross.items()},
-            None if self.context is None else self.context.to(device),
-            None if self.reference is None else {path: (k.to(device), v.to(device)) for path, (k, v) in self.reference.items()},
-            None if self.tokens is None else self.tokens.to(device))
+        return replace(
+            self, cross={path: t.to(device) for path, t in self.cross.items()},
+            context=None if self.context is None else self.context.to(device),
+            reference=None if self.reference is None else {path: (k.to(device), v.to(device)) for path, (k, v) in self.reference.items()},
+            tokens=None if self.tokens is None else self.tokens.to(device))
+
+    def of_rows(self, span: slice) -> ClipConditioning:
+        """The same for some of the rows."""
+        return self if self.readings is None else replace(self, readings=tuple(of_rows(self.readings, span)))
+
+    def keys(self) -> int:
+        """Pictures of the size of a row that its self-attention reads, its own among them, at most."""
+        return 1 if self.reference is None else 1 + len(self.weights)
 
 
 class Patches(Protocol):
@@ -126,9 +140,9 @@ class Run:
     motion: bool = True
     patches: Patches | None = None
 
-    def of_clip(self, index: int, frames: int) -> Run:
+    def of_clip(self, index: int, span: slice) -> Run:
         """The pass of some frames of one clip alone, for layers that know no time."""
-        return replace(self, frames=frames, clips=self.clips[index:index + 1])
+        return replace(self, frames=span.stop - span.start, clips=[self.clips[index].of_rows(span)])
 
     def per_row(self, x: Tensor) -> Tensor:
         """`[1, clips or rows, ...]` -> something that broadcasts over rows = `clips * frames`."""
@@ -324,16 +338,21 @@ class SpatialBlock(nn.Module):
             return self.attn1.to_out[0](run.attention(q, k, v, self.attn1.heads))
         outputs = []
         for clip, qc, kc, vc in zip(run.clips, *(t.split(run.frames) for t in (q, k, v)), strict=True):
-            kc, vc = self.with_reference(kc, vc, clip)
-            outputs.append(run.attention(qc, kc, vc, self.attn1.heads))
+            outputs.append(self.read(qc, kc, vc, clip, run.attention))
         return self.attn1.to_out[0](outputs[0] if len(outputs) == 1 else torch.cat(outputs))
 
-    def with_reference(self, k: Tensor, v: Tensor, clip: ClipConditioning) -> tuple[Tensor, Tensor]:
-        """Keys and values `[rows, N, C]` of one clip, followed by the reference's where it sees one."""
+    def read(self, q: Tensor, k: Tensor, v: Tensor, clip: ClipConditioning, attention: Attention) -> Tensor:
+        """Attention of one clip's rows `[rows, N, C]` over their own keys, and the reference's behind them where the clip sees one."""
+        heads = self.attn1.heads
         if clip.reference is None:
-            return k, v
+            return attention(q, k, v, heads)
         rk, rv = clip.reference[self.path]
-        return torch.cat([k, rk.expand(len(k), -1, -1)], dim=1), torch.cat([v, rv.expand(len(v), -1, -1)], dim=1)
+        if clip.readings is None:
+            return attention(q, with_keys(k, rk), with_keys(v, rv), heads)
+        # a patch may have cut rows into tiles
+        tiles = len(q) // sum(reading.rows for reading in clip.readings)
+        parts = zip(clip.readings, *(t.split([tiles * reading.rows for reading in clip.readings]) for t in (q, k, v)), strict=True)
+        return torch.cat([reading.attend(attention, *part, rk, rv, heads) for reading, *part in parts])
 
     def cross(self, x: Tensor, run: Run) -> Tensor:
         patched = None if run.patches is None else run.patches.cross_attention(self, x, run)
@@ -370,15 +389,15 @@ class SpatialTransformer(nn.Module):
 
     def forward(self, x: Tensor, run: Run) -> Tensor:
         """`[rows, C, h, w]` -> the same, some frames of a clip at a time; x may be overwritten if gradients are off."""
-        # keys with the reference's behind them are twice as long, and keys and values are there together
-        parts = part_count(x, 4 * size(x))
+        # keys with the reference's behind them are twice as long or longer, and keys and values are there together
+        parts = part_count(x, 2 * max(2, *(clip.keys() for clip in run.clips)) * size(x))
         if parts == 1 or run.patches is not None or run.features is not None or not all(clip.shared_by_rows for clip in run.clips):
             return add(x, self.part(x, run))
         each = -(-parts // len(run.clips))
         for index, clip in enumerate(x.split(run.frames)):
             for span in even_spans(run.frames, each):
                 frames = clip[span]
-                frames += self.part(frames, run.of_clip(index, len(frames)))
+                frames += self.part(frames, run.of_clip(index, span))
         return x
 
     def part(self, x: Tensor, run: Run) -> Tensor:

@@ -10,8 +10,9 @@ from .pose_guider import POSES_AT_ONCE
 
 # for rounding and fragments of the allocator
 ROOM = 1.12
-# numbers of a clip's reference, keys and values of all blocks, by position of the latent and channel of the first level
-REFERENCE_NUMBERS = 42
+# numbers of a clip's reference, keys and values of all blocks, by position of the latent and channel of the first level, and of each
+# further picture
+REFERENCE_NUMBERS, PICTURE_NUMBERS = 42, 18
 # the same for the features themselves and a single picture's activations in the ReferenceNet
 REFERENCE_PASS_NUMBERS = 24
 # channels in and out of the guider's widest layer, its copy for the kernel included
@@ -20,15 +21,16 @@ POSE_NUMBERS = 38
 GUIDER_NUMBERS = {"guidance": (POSE_NUMBERS, 70, 33 * PART_BYTES // 10), "multi-scale": (33, 96, 49 * PART_BYTES // 20)}
 
 
-def step_bytes(width: int, height: int, frames: int, clips: int, itemsize: int, channels: int = 320) -> int:
+def step_bytes(width: int, height: int, frames: int, clips: int, itemsize: int, channels: int = 320, pictures: int = 1) -> int:
     """Bytes of activations of one denoising step of one window, the conditioning on the GPU included.
 
     width, height: of the latent. frames: of the window. clips: halves of the guidance in one batch. channels: of the first level.
+    pictures: of the clips' references.
     """
     level = width * height * channels * itemsize
     rows = clips * frames * level
     # skip connections, twice the channels before the last level, and its output; or fewer of them beside the parts of a layer
-    return int(ROOM * max(7.9 * rows, 6.2 * rows + 2 * PART_BYTES)) + REFERENCE_NUMBERS * level
+    return int(ROOM * max(7.9 * rows, 6.2 * rows + 2 * PART_BYTES)) + (REFERENCE_NUMBERS + (pictures - 1) * PICTURE_NUMBERS) * level
 
 
 def reference_bytes(width: int, height: int, itemsize: int, channels: int = 320) -> int:

@@ -18,6 +18,7 @@ from .accelerate import Kept, StepPlan, run_deep
 from .blocks import Attention, ClipConditioning, DeepFeatures, sdpa
 from .families import NUM_TRAIN_TIMESTEPS, FamilyPreset, ddim_config, scheduler_config
 from .pose_guider import PoseFrames
+from .strengths import StepStrengths
 from .windows import Windows, predict_in_windows
 
 if TYPE_CHECKING:
@@ -169,14 +170,15 @@ def sample_clip(predict: Predict, noise: Tensor, preset: FamilyPreset, *, schedu
 
 def unet_predictor(unet: UNet, conditional: ClipConditioning, unconditional: ClipConditioning | None,
                    pose: Tensor | PoseFrames | WindowPose, windows: Windows, *, attention: Attention = sdpa, together: bool = True,
-                   on_window: Callable[[], None] | None = None, plans: Sequence[StepPlan] = ()) -> Predict:
+                   on_window: Callable[[], None] | None = None, plans: Sequence[StepPlan] = (),
+                   strengths: Sequence[StepStrengths] = ()) -> Predict:
     """A `predict` for `sample_clip` that runs a UNet in windows.
 
     pose: features `[F, C, h, w]` on any device, or what they are made of, streamed to the UNet's window by window; or a function of a
     window's frames that gives one or several of them.
     together: both halves of the guidance in one batch; otherwise one after the other, for half the memory.
     on_window: called before each window, may raise to cancel. plans: of each step (`Acceleration.at`), for an accelerated
-    run; the `predict` serves one run then.
+    run; the `predict` serves one run then. strengths: of each step (`Strengths.at`); none: 1 throughout.
     """
     poses = PoseFrames(pose) if isinstance(pose, Tensor) else pose
     kept = {"conditional": Kept(), "unconditional": Kept()}
@@ -185,16 +187,18 @@ def unet_predictor(unet: UNet, conditional: ClipConditioning, unconditional: Cli
     def run(x: Tensor, timestep: Tensor, step: int, halves: Mapping[str, ClipConditioning]) -> Tensor:
         time = unet.time_projections(timestep.to(x.device), unet.dtype)
         plan = plans[step] if plans else None
+        level = strengths[step] if strengths else StepStrengths()
         clips = [replace(clip, reference=clip.reference if plan is None or plan.reference else None) for clip in halves.values()]
 
         def window(xw: Tensor, frames: list[int]) -> Tensor:
             if on_window:
                 on_window()
+            read = [level.read(clip, frames) for clip in clips]
 
             def network(deep: DeepFeatures | None) -> Tensor:
                 features = poses.at(frames, xw.device, xw.dtype) if isinstance(poses, PoseFrames) else poses(frames)
                 moved = features.to(xw) if isinstance(features, Tensor) else [x.to(xw) for x in features]
-                return unet(xw, time, clips, moved, attention, deep=deep)
+                return unet(xw, time, read, level.posed(moved, frames), attention, deep=deep)
 
             if plan is None:
                 return network(None)
@@ -204,18 +208,19 @@ def unet_predictor(unet: UNet, conditional: ClipConditioning, unconditional: Cli
 
     def predict(x: Tensor, timestep: Tensor, step: int) -> tuple[Tensor | None, Tensor]:
         guidance = plans[step].guidance if plans else "computed"
-        if unconditional is None or guidance == "off":
+        level = strengths[step] if strengths else StepStrengths()
+        if unconditional is None or guidance == "off" or not level.guided:
             return None, run(x, timestep, step, {"conditional": conditional})
         if guidance == "reused" and difference:
             c = run(x, timestep, step, {"conditional": conditional})
-            return c + difference[0], c
+            return level.guide(c + difference[0], c), c
         if together:
             u, c = run(x, timestep, step, {"unconditional": unconditional, "conditional": conditional}).chunk(2)
         else:
             u, c = (run(x, timestep, step, {name: clip}) for name, clip in (("unconditional", unconditional), ("conditional", conditional)))
         if plans:
             difference[:] = [u - c]
-        return u, c
+        return level.guide(u, c), c
 
     return predict
 

@@ -173,11 +173,13 @@ class UNet(nn.Module):
         activated = F.silu(self.time_embedding(embedding))
         return {m.path: m.time_emb_proj(activated)[:, :, None, None] for m in self.modules() if isinstance(m, ResnetBlock)}
 
-    def condition(self, tokens: Tensor, features: Mapping[str, Tensor] | None = None) -> ClipConditioning:
+    def condition(self, tokens: Tensor, features: Mapping[str, Tensor] | None = None,
+                  weights: tuple[float, ...] = (1.0,)) -> ClipConditioning:
         """Everything of a clip's conditioning that no step, window or frame changes.
 
         tokens: image embedding `[1, n, D]` (n = 1 in the method; zeros for the unconditional half).
-        features: the ReferenceNet's, block path -> `[1, N, C]`; None for rows that do not see the reference.
+        features: the ReferenceNet's, block path -> `[1, N, C]`, those of several pictures one behind the other; None for rows that do not
+            see the reference. weights: of each picture, used by `StepStrengths.read`.
         """
         single = tokens.shape[1] == 1
         cross, reference = {}, {}
@@ -187,7 +189,7 @@ class UNet(nn.Module):
             if features is not None:
                 r = features[block.path].to(tokens)
                 reference[block.path] = (block.attn1.to_k(r), block.attn1.to_v(r))
-        return ClipConditioning(cross, None if single else tokens, reference if features is not None else None, tokens)
+        return ClipConditioning(cross, None if single else tokens, reference if features is not None else None, tokens, weights)
 
     def forward(self, sample: Tensor, time: Mapping[str, Tensor], clips: Sequence[ClipConditioning],
                 pose: Tensor | Sequence[Tensor] | None = None, attention: Attention = sdpa, motion: bool = True,

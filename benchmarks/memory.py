@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from animate_core.guiders import MultiScaleGuider
 from animate_core.memory import step_bytes
 from animate_core.pose_guider import PoseFrames, PoseGuider
+from animate_core.strengths import StepStrengths
 from animate_core.unet import UNet, UNetConfig
 
 from .card import CardFlops, Peak, peak_of, pretended_card
@@ -37,15 +38,16 @@ FLOP_CASES = ((512, 768, 24), (768, 768, 48))
 
 
 def prepare_step(unet: UNet, width: int, height: int, frames: int, clips: int, dtype: torch.dtype,
-                 guider: PoseGuider | None = None) -> Callable[[], Tensor]:
+                 guider: PoseGuider | None = None, weights: tuple[float, ...] = (1.0,)) -> Callable[[], Tensor]:
     """A step's inputs on the card, and the call. The last clip sees the reference; with two, the first is the unconditional half.
 
-    guider: poses are kept as pictures, off the card, and encoded in the call.
+    guider: poses are kept as pictures, off the card, and encoded in the call. weights: of the reference's pictures.
     """
     h, w = height // 8, width // 8
     token = torch.empty(1, 1, unet.config.cross_attention_dim, dtype=dtype, device="cuda")
-    features = {path: torch.empty(1, *shape, dtype=dtype) for path, shape in feature_shapes(unet, h, w).items()}
-    conditions = [unet.condition(token, features if i == clips - 1 else None) for i in range(clips)]
+    features = {path: torch.empty(1, len(weights) * n, c, dtype=dtype) for path, (n, c) in feature_shapes(unet, h, w).items()}
+    clip = StepStrengths().read(unet.condition(token, features, weights), range(frames))
+    conditions = [clip if i == clips - 1 else unet.condition(token) for i in range(clips)]
     sample = torch.empty(clips * frames, unet.config.in_channels, h, w, dtype=dtype, device="cuda")
     poses = PoseFrames(torch.empty(frames, unet.config.block_out_channels[0], h, w, dtype=dtype, device="cuda"))
     if guider is not None:
@@ -54,15 +56,16 @@ def prepare_step(unet: UNet, width: int, height: int, frames: int, clips: int, d
     return lambda: unet(sample, time, conditions, poses.at(range(frames), sample.device, dtype))
 
 
-def peak_of_step(width: int, height: int, frames: int, clips: int, dtype: torch.dtype, pictures: bool = False) -> Peak:
+def peak_of_step(width: int, height: int, frames: int, clips: int, dtype: torch.dtype, pictures: bool = False,
+                 weights: tuple[float, ...] = (1.0,)) -> Peak:
     """One evaluation of the denoiser for one window. width and height in pixels; clips 1 or 2: halves of the guidance at once.
 
-    pictures: poses are kept as pictures; the guider's own weights are not counted.
+    pictures: poses are kept as pictures; the guider's own weights are not counted. weights: of the reference's pictures.
     """
     with pretended_card():
         unet = UNet(CONFIG, dtype=dtype, device="cuda").eval()
         guider = PoseGuider(dtype=dtype, device="cuda").eval() if pictures else None
-        return peak_of(unet, lambda: prepare_step(unet, width, height, frames, clips, dtype, guider))
+        return peak_of(unet, lambda: prepare_step(unet, width, height, frames, clips, dtype, guider, weights))
 
 
 def peak_of_reference(width: int, height: int, dtype: torch.dtype) -> Peak:
@@ -103,11 +106,11 @@ def kind_of_layer(module: str, operation: str) -> str:
     return "projections of spatial blocks" if ".attentions." in module else "residual blocks and other convolutions"
 
 
-def flops_of_step(width: int, height: int, frames: int, clips: int) -> dict[str, int]:
+def flops_of_step(width: int, height: int, frames: int, clips: int, weights: tuple[float, ...] = (1.0,)) -> dict[str, int]:
     """FLOPs of one evaluation of the denoiser by kind of layer; the keys of what is prepared once per clip are not among them."""
     with pretended_card():
         unet = UNet(CONFIG, dtype=torch.float16, device="cuda").eval()
-        call = prepare_step(unet, width, height, frames, clips, torch.float16)
+        call = prepare_step(unet, width, height, frames, clips, torch.float16, weights=weights)
         with CardFlops(unet) as counter:
             call()
     kinds: Counter[str] = Counter()

@@ -20,6 +20,7 @@ from . import (
     retarget_pose,
     sampling,
     slow_motion,
+    strengths,
 )
 
 NODES: list[type[io.ComfyNode]] = [
@@ -52,6 +53,7 @@ NODES: list[type[io.ComfyNode]] = [
     background.BackgroundLock,
     faces.CropPart,
     faces.PastePart,
+    strengths.StrengthsNode,
     demo.LoadDemoModel,
     demo.DemoCharacter,
     fit_drawing.FitDrawing,

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import comfy.samplers
 from torch import Tensor
 
 from ..animate_core.accelerate import Acceleration
+from .host_guidance import GuidedHalves, Halves, compute
 from .host_model import ACCELERATION, COND_KEY, AnimateModel, ClipBatch, plan_of
-
-# what the host calls for the halves' clean latents: {"conds", "input", "sigma", "model", "model_options"} -> [conditional, unconditional]
-Halves = Callable[[dict[str, Any]], list[Tensor]]
-
-
-def compute(args: dict[str, Any]) -> list[Tensor]:
-    return comfy.samplers.calc_cond_batch(args["model"], args["conds"], args["input"], args["sigma"], args["model_options"])
 
 
 def accelerated(model: Any, acceleration: Acceleration) -> Any:
@@ -24,7 +16,11 @@ def accelerated(model: Any, acceleration: Acceleration) -> Any:
     model = model.clone()
     model.model_options.setdefault("transformer_options", {})[ACCELERATION] = acceleration
     halves = model.model_options.get("sampler_calc_cond_batch_function", compute)
-    model.set_model_sampler_calc_cond_batch_function(AcceleratedHalves(halves))
+    if isinstance(halves, GuidedHalves):
+        # the strength is that of each step, the difference of the halves that of an earlier one
+        model.set_model_sampler_calc_cond_batch_function(GuidedHalves(AcceleratedHalves(halves.halves), halves.strengths))
+    else:
+        model.set_model_sampler_calc_cond_batch_function(AcceleratedHalves(halves))
     return model
 
 

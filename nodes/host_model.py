@@ -32,6 +32,7 @@ from ..animate_core.families import BETA_END, BETA_START, FamilyPreset, family_p
 from ..animate_core.guiders import WindowPictures
 from ..animate_core.memory import step_bytes
 from ..animate_core.pose_guider import PoseFrames
+from ..animate_core.strengths import StepStrengths, Strengths
 from ..animate_core.unet import UNet, UNetConfig
 from ..animate_core.windows import Windows, predict_in_windows
 from . import host
@@ -41,10 +42,10 @@ from .sockets import Pose, Reference
 log = logging.getLogger(__name__)
 
 COND_KEY = "marionette"
-# in transformer_options: the step where a sampler of ours knows it, all timesteps of its run, what to call before each window, and
-# what Accelerate leaves out
-STEP, TIMESTEPS, ON_WINDOW, ACCELERATION = ("marionette_step", "marionette_timesteps", "marionette_on_window",
-                                            "marionette_acceleration")
+# in transformer_options: the step where a sampler of ours knows it, all timesteps of its run, what to call before each window,
+# what Accelerate leaves out, and whether the MODEL knows its guidance's strengths
+STEP, TIMESTEPS, ON_WINDOW, ACCELERATION, GUIDED = ("marionette_step", "marionette_timesteps", "marionette_on_window",
+                                                    "marionette_acceleration", "marionette_guided")
 # the host calls diffusers' "linear" by the name of another schedule
 HOST_BETA_SCHEDULES = {"linear": "sqrt_linear", "scaled_linear": "linear"}
 
@@ -56,11 +57,13 @@ class ClipSource:
     reference: Reference | None
     pose: Pose
     windows: Windows
+    strengths: Strengths = Strengths()
 
     def shape(self, channels: int) -> list[int]:
-        """What `memory_required` is told: frames that run at once, and bytes that making their pose features takes."""
+        """What `memory_required` is told: frames that run at once, bytes that making their pose features takes, and the reference's
+        pictures."""
         length = min(self.windows.length, self.pose.frames)
-        return [length, self.pose.window_bytes(length, channels)]
+        return [length, self.pose.window_bytes(length, channels), 0 if self.reference is None else len(self.reference.weights)]
 
 
 @dataclass
@@ -85,7 +88,18 @@ def plan_of(step: int | None, options: dict[str, Any]) -> StepPlan | None:
     acceleration: Acceleration | None = options.get(ACCELERATION)
     if acceleration is None or step is None:
         return None
-    return acceleration.at(step, len(options[TIMESTEPS]) if TIMESTEPS in options else len(options["sample_sigmas"]) - 1)
+    return acceleration.at(step, run_steps(options))
+
+
+def run_steps(options: dict[str, Any]) -> int:
+    """Steps of the run, 1 where they are not known."""
+    return len(options[TIMESTEPS]) if TIMESTEPS in options else max(1, len(options.get("sample_sigmas", ())) - 1)
+
+
+def strengths_at(strengths: Strengths, step: int | None, options: dict[str, Any]) -> StepStrengths:
+    """Those of a step; one that is nearest to the run's end is its last."""
+    steps = run_steps(options)
+    return strengths.at(min(step or 0, steps - 1), steps)
 
 
 @dataclass(frozen=True)
@@ -93,15 +107,16 @@ class ClipState:
     """One clip's conditioning during sampling.
 
     conditioning: ready, or None where hooks change the weights from call to call: then it is made of `raw` inside each call.
-    raw: image token, and features of the reference or None. shape: of `ClipSource.shape`. frames: which poses the rows stand for
-    (None: 0, 1, 2 ...).
+    raw: image token, features of the reference or None, and the weights of its pictures. shape: of `ClipSource.shape`. frames: which poses
+    the rows stand for (None: 0, 1, 2 ...).
     """
 
     conditioning: ClipConditioning | None
-    raw: tuple[Tensor, dict[str, Tensor] | None]
+    raw: tuple[Tensor, dict[str, Tensor] | None, tuple[float, ...]]
     pose: PoseFrames | WindowPictures
     windows: Windows
     shape: list[int]
+    strengths: Strengths = Strengths()
     frames: Sequence[int] | None = None
     memo: RunMemo = field(default_factory=RunMemo)
 
@@ -110,10 +125,10 @@ class ClipState:
         if self.raw[0].device == device:
             return self
         if device not in self.memo.elsewhere:
-            token, features = self.raw
+            token, features, weights = self.raw
             moved = None if features is None else {path: x.to(device) for path, x in features.items()}
             self.memo.elsewhere[device] = replace(self, conditioning=self.conditioning and self.conditioning.to(device),
-                                                  raw=(token.to(device), moved), pose=self.pose.to(device), memo=RunMemo())
+                                                  raw=(token.to(device), moved, weights), pose=self.pose.to(device), memo=RunMemo())
         return replace(self.memo.elsewhere[device], frames=self.frames)
 
 
@@ -213,16 +228,18 @@ class AnimateModel(comfy.model_base.BaseModel):
                              f"{source.pose.width}x{source.pose.height}; use the LATENT of Animate Conditioning")
         dtype, device = self.get_dtype_inference(), kwargs["device"]
         tokens = kwargs["cross_attn"].to(device, dtype)
-        features = None
+        features: dict[str, Tensor] | None = None
+        weights: tuple[float, ...] = (1.0,)
         if source.reference is not None:
+            weights = source.reference.weights
             features = {path: x.to(device, dtype) for path, x in source.reference.features.items()}
         # weights that hooks change are there inside a model call only
-        conditioning = None if kwargs.get("hooks") is not None else self.diffusion_model.condition(tokens, features)
+        conditioning = None if kwargs.get("hooks") is not None else self.diffusion_model.condition(tokens, features, weights)
         # the features themselves are needed no more once their keys and values are there
-        raw = (tokens, features if conditioning is None else None)
+        raw = (tokens, features if conditioning is None else None, weights)
         keep = not source.windows.differ_by_step(noise.shape[0])
         pose, shape = source.pose.ready(device, keep, host.attention({})), source.shape(self.config.block_out_channels[0])
-        return {COND_KEY: ClipCond(ClipBatch([ClipState(conditioning, raw, pose, source.windows, shape)]))}
+        return {COND_KEY: ClipCond(ClipBatch([ClipState(conditioning, raw, pose, source.windows, shape, source.strengths)]))}
 
     def extra_conds_shapes(self, **kwargs: Any) -> dict[str, list[int]]:
         source: ClipSource | None = kwargs.get(COND_KEY)
@@ -233,12 +250,12 @@ class AnimateModel(comfy.model_base.BaseModel):
         shapes = (cond_shapes or {}).get(COND_KEY, [])
         rows, clips = input_shape[0], max(1, len(shapes))
         if shapes:
-            rows = min(rows, clips * max(length for length, _ in shapes))
+            rows = min(rows, clips * max(length for length, *_ in shapes))
         if not (mm.xformers_enabled() or mm.pytorch_attention_flash_attention()):
             return super().memory_required([rows, *input_shape[1:]])
         step = step_bytes(input_shape[-1], input_shape[-2], math.ceil(rows / clips), clips, mm.dtype_size(self.get_dtype_inference()),
-                          self.config.block_out_channels[0])
-        return max([step, *(poses for _, poses in shapes)])
+                          self.config.block_out_channels[0], max(1, sum(pictures for *_, pictures in shapes)))
+        return max([step, *(poses for _, poses, _ in shapes)])
 
     def resize_cond_for_context_window(self, cond_key: str, cond_value: Any, window: Any, x_in: Tensor, device: Any,
                                        retain_index_list: Sequence[int] = ()) -> ClipCond | None:
@@ -258,7 +275,7 @@ class AnimateModel(comfy.model_base.BaseModel):
         clips: ClipBatch = kwargs[COND_KEY]
         x_in = self.model_sampling.calculate_input(t, x)
         step = self.step_of(t, clips, x.shape[0] // len(clips), options)
-        self.tell_of_unserved(clips[0].memo, options)
+        self.tell_of_unserved(clips[0], options)
         # around all windows of a call, so that what a wrapper keeps is of the whole clip; it may work in place
         wrappers = comfy.patcher_extension.get_all_wrappers(WrappersMP.DIFFUSION_MODEL, options)
         executor = WrapperExecutor.new_class_executor(self.predict, self.diffusion_model, wrappers)
@@ -271,7 +288,8 @@ class AnimateModel(comfy.model_base.BaseModel):
         """The step of the run, where it is known or something depends on it; telling it from sigmas costs a synchronisation."""
         if STEP in options:
             return options[STEP]
-        if "sample_sigmas" not in options or not (ACCELERATION in options or clips[0].windows.differ_by_step(frames)):
+        if "sample_sigmas" not in options or not (
+                ACCELERATION in options or clips[0].windows.differ_by_step(frames) or any(clip.strengths.timed for clip in clips)):
             return None
         memo, sigmas = clips[0].memo, options.get("sigmas")
         if sigmas is None or memo.sigmas is not sigmas:
@@ -296,18 +314,22 @@ class AnimateModel(comfy.model_base.BaseModel):
         conditioning = [clip.conditioning or self.diffusion_model.condition(*clip.raw) for clip in clips]
         if plan is not None and not plan.reference:
             conditioning = [replace(c, reference=None) for c in conditioning]
-        shared = all(clip.pose.kept is clips[0].pose.kept for clip in clips)
+        levels = [strengths_at(clip.strengths, step, options) for clip in clips]
+        shared = all(clip.pose.kept is clips[0].pose.kept and level.pose == levels[0].pose
+                     for clip, level in zip(clips, levels, strict=True))
         on_window: Callable[[int], None] = options.get(ON_WINDOW, lambda _: host.check_cancel())
 
         def window(xw: Tensor, span: Sequence[int]) -> Tensor:
             on_window(len(clips))
             chosen = [frames[i] for i in span]
             soon = mm.device_supports_non_blocking(xw.device)
-            poses = [clip.pose.at(chosen, xw.device, dtype, soon) for clip in (clips[:1] if shared else clips)]
+            poses = [level.posed(clip.pose.at(chosen, xw.device, dtype, soon), chosen)
+                     for clip, level in list(zip(clips, levels, strict=True))[:1 if shared else None]]
+            read = [level.read(each, chosen) for level, each in zip(levels, conditioning, strict=True)]
 
             def network(deep: DeepFeatures | None) -> Tensor:
                 # the module and not `predict` is what torch.compile replaces: nothing but tensors' work is inside
-                return self.diffusion_model(xw, time, conditioning, poses[0] if shared else joined(poses), options, deep)
+                return self.diffusion_model(xw, time, read, poses[0] if shared else joined(poses), options, deep)
 
             if plan is None:
                 return network(None)
@@ -329,11 +351,13 @@ class AnimateModel(comfy.model_base.BaseModel):
         return memo.times[step]
 
     @staticmethod
-    def tell_of_unserved(memo: RunMemo, options: dict[str, Any]) -> None:
-        """Warns, once a run, of patches that have no effect."""
-        if not memo.told and (names := unserved(options)):
+    def tell_of_unserved(clip: ClipState, options: dict[str, Any]) -> None:
+        """Warns, once a run, of patches and strengths that have no effect."""
+        if not clip.memo.told and (names := unserved(options)):
             log.warning("model: these patches have no effect on an Animate Anyone MODEL: %s", "; ".join(names))
-        memo.told = True
+        if not clip.memo.told and clip.strengths.guidance != Strengths().guidance and GUIDED not in options:
+            log.warning("model: the strength of the guidance has no effect; connect the MODEL of Animate Conditioning to the sampler")
+        clip.memo.told = True
 
 
 def load_motion_unet(denoiser: str, motion: str | None, family: str, weight_dtype: str, num_heads: int = 8, norm_num_groups: int = 32,

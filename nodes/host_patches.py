@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..animate_core.blocks import Run, SelfOrCrossAttention, SpatialBlock
+from ..animate_core.blocks import Attention, Run, SelfOrCrossAttention, SpatialBlock
 from ..animate_core.unet import UNetConfig
 
 SERVED = {"attn1_patch", "attn1_output_patch", "attn2_patch", "attn2_output_patch", "input_block_patch", "input_block_patch_after_skip",
@@ -63,6 +63,16 @@ def check_windows(options: dict[str, Any]) -> None:
                          "set the length of Windows to the length of the clip")
 
 
+def in_place_of(replaced: Callable[..., Tensor], about: dict[str, Any]) -> Attention:
+    """A function that replaces a block's attention, as attention."""
+
+    def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+        # one that gives back the values (perturbed attention) means the picture's own
+        return replaced(q, k, v, {**about, "dim_head": q.shape[-1] // heads})[:, :q.shape[1]]
+
+    return attention
+
+
 class HostPatches:
     """`animate_core.blocks.Patches` of one window. shape: the window's latents' `[rows, 4, h, w]`."""
 
@@ -107,12 +117,8 @@ class HostPatches:
             if len(kc) != len(qc):
                 # a patch that cuts the queries into tiles leaves it to attention to cut the keys alike
                 kc, vc = (t.reshape(len(qc), -1, t.shape[-1]) for t in (kc, vc))
-            kc, vc = block.with_reference(kc, vc, clip)
-            if replaced is None:
-                outputs.append(run.attention(qc, kc, vc, attn.heads))
-            else:
-                # one that gives back the values (perturbed attention) means the picture's own
-                outputs.append(replaced(qc, kc, vc, {**about, "cond_or_uncond": [half]})[:, :qc.shape[1]])
+            attention = run.attention if replaced is None else in_place_of(replaced, {**about, "cond_or_uncond": [half]})
+            outputs.append(block.read(qc, kc, vc, clip, attention))
         out = attn.to_out[0](torch.cat(outputs))
         for patch in after:
             out = patch(out, about)

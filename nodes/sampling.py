@@ -13,10 +13,12 @@ from torch import Tensor
 from ..animate_core.families import FAMILIES
 from ..animate_core.pose.style import complaints
 from ..animate_core.sampling import DDIM, NOISE_ORDERS, SCHEDULERS, draw_noise, make_scheduler
+from ..animate_core.strengths import Strengths
 from ..animate_core.windows import SCHEDULES, Windows
+from .host_guidance import guided
 from .host_model import COND_KEY, AnimateModel, ClipSource
 from .host_sampler import ClipSampler, check_schedule, ddim_sigmas, sample
-from .sockets import Pose, PoseSocket, Reference, ReferenceSocket, WindowsSocket, expect
+from .sockets import Pose, PoseSocket, Reference, ReferenceSocket, StrengthsSocket, WindowsSocket, expect
 
 log = logging.getLogger(__name__)
 
@@ -95,12 +97,19 @@ def check_fit(model: AnimateModel, reference: Any, pose: Any, frames: int, windo
     return reference, pose, frames, windows
 
 
-def conditioning(reference: Reference, pose: Pose, windows: Windows) -> tuple[list, list]:
+def conditioning(reference: Reference, pose: Pose, windows: Windows, strengths: Strengths) -> tuple[list, list]:
     """CONDITIONING for both passes; the unconditional one has a zero token and the same poses, but no reference or one of its own."""
-    positive = [[reference.token, {COND_KEY: ClipSource(reference, pose, windows)}]]
-    other = None if reference.unconditional is None else replace(reference, features=reference.unconditional, unconditional=None)
-    negative = [[torch.zeros_like(reference.token), {COND_KEY: ClipSource(other, pose, windows)}]]
+    positive = [[reference.token, {COND_KEY: ClipSource(reference, pose, windows, strengths)}]]
+    other = None
+    if reference.unconditional is not None:
+        other = replace(reference, features=reference.unconditional, unconditional=None, weights=(1.0,))
+    negative = [[torch.zeros_like(reference.token), {COND_KEY: ClipSource(other, pose, windows, strengths)}]]
     return positive, negative
+
+
+def strengths_of(strengths: Any, frames: int) -> Strengths:
+    """What the Strengths node gives, for a clip of so many frames; without one all are 1. Raises ValueError."""
+    return Strengths() if strengths is None else expect(strengths, Strengths, "strengths", "Use Strengths.").on(frames)
 
 
 def empty_latent(pose: Pose, frames: int) -> Tensor:
@@ -127,6 +136,12 @@ def windows_input() -> Any:
     return WindowsSocket.Input("windows", optional=True,
                                tooltip="From Windows: how a long clip is split. If not connected: the model's training length, "
                                        "windows shifted at every step, pyramid weights.")
+
+
+def strengths_input() -> Any:
+    return StrengthsSocket.Input("strengths", optional=True,
+                                 tooltip="From Strengths: how strongly reference, pose and guidance act over the steps and the frames. "
+                                         "If not connected: 1 throughout.")
 
 
 class ContextWindows(io.ComfyNode):
@@ -201,6 +216,7 @@ class MultiFrameSampler(io.ComfyNode):
                 io.Float.Input("rescale", default=0.0, min=0.0, max=1.0, step=0.05, optional=True, advanced=True,
                                tooltip="Guidance rescale over the whole clip: reduces the excess contrast of a high cfg. "
                                        "0: off, as published. 0.7 is a common value."),
+                strengths_input(),
             ],
             outputs=[io.Latent.Output("latent", display_name="LATENT",
                                       tooltip="One latent per frame [frames, 4, h, w]. Connect to VAE Decode.")],
@@ -210,7 +226,7 @@ class MultiFrameSampler(io.ComfyNode):
     @classmethod
     def execute(cls, model: Any, reference: Any, pose: Any, seed: int, steps: int, cfg: float, scheduler: str = DDIM, frames: int = 0,
                 denoise: float = 1.0, noise: str = NOISE_ORDERS[0], windows: Any = None, latent: Any = None,
-                rescale: float = 0.0) -> io.NodeOutput:
+                rescale: float = 0.0, strengths: Any = None) -> io.NodeOutput:
         animate = animate_model(model)
         try:
             make_scheduler(scheduler, animate.preset)
@@ -225,12 +241,13 @@ class MultiFrameSampler(io.ComfyNode):
         reference, pose, frames, windows = check_fit(animate, reference, pose, frames, windows)
         start = cls.start_latent(latent, pose, frames, denoise)
         total = windows.padded(frames)
+        strengths = strengths_of(strengths, frames).padded(total)
         pose, start = pose.padded(frames, total), torch.cat([start, start[-1:].expand(total - frames, -1, -1, -1)])
         sigmas = ddim_sigmas(model, steps, denoise)
         initial = draw_noise(seed, total, pose.height // 8, pose.width // 8, order=noise)
-        positive, negative = conditioning(reference, pose, windows)
+        positive, negative = conditioning(reference, pose, windows, strengths)
         sampler = ClipSampler(scheduler, steps, denoise, windows, rescale)
-        samples = sample(model, positive, negative, initial, start, sigmas, cfg, seed, sampler)
+        samples = sample(guided(model, strengths), positive, negative, initial, start, sigmas, cfg, seed, sampler)
         return io.NodeOutput({"samples": samples[:frames]})
 
     @staticmethod
@@ -258,10 +275,11 @@ class AnimateConditioning(io.ComfyNode):
                         "To match the published method, use sampler euler or ddim, cfg 3.5, "
                         "and scheduler sgm_uniform or the sigmas of Animate Sigmas.",
             search_aliases=["animate anyone ksampler", "apply reference", "apply pose", "animate anyone conditioning"],
-            inputs=[model_input(), *clip_inputs(), frames_input(), windows_input()],
+            inputs=[model_input(), *clip_inputs(), frames_input(), windows_input(), strengths_input()],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],
             outputs=[
-                io.Model.Output("model", display_name="MODEL", tooltip="The MODEL, checked against the reference and the pose."),
+                io.Model.Output("model", display_name="MODEL",
+                                tooltip="The MODEL, checked against the reference and the pose, with the strength of the guidance."),
                 io.Conditioning.Output("positive", display_name="positive", tooltip="Conditioning with the reference and the poses."),
                 io.Conditioning.Output("negative", display_name="negative",
                                        tooltip="Unconditional: the same poses, without the reference."),
@@ -270,13 +288,14 @@ class AnimateConditioning(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model: Any, reference: Any, pose: Any, frames: int = 0, windows: Any = None) -> io.NodeOutput:
+    def execute(cls, model: Any, reference: Any, pose: Any, frames: int = 0, windows: Any = None, strengths: Any = None) -> io.NodeOutput:
         refuse_block_merges(cls.hidden)
         reference, pose, frames, windows = check_fit(animate_model(model), reference, pose, frames, windows)
         total = windows.padded(frames)
+        strengths = strengths_of(strengths, frames).padded(total)
         pose, frames = pose.padded(frames, total), total
-        positive, negative = conditioning(reference, pose, windows)
-        return io.NodeOutput(model, positive, negative, {"samples": empty_latent(pose, frames)})
+        positive, negative = conditioning(reference, pose, windows, strengths)
+        return io.NodeOutput(guided(model, strengths), positive, negative, {"samples": empty_latent(pose, frames)})
 
 
 class AnimateSigmas(io.ComfyNode):

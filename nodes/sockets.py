@@ -29,6 +29,8 @@ PoseDataSocket = io.Custom("POSEDATA")  # the WanAnimate preprocessors'
 PoseDetectorSocket = io.Custom("POSE_DETECTOR")  # an open DWPose
 FaceLandmarksSocket = io.Custom("FACE_LANDMARKS")  # the host's own
 WindowsSocket = io.Custom("WINDOWS")
+StrengthsSocket = io.Custom("STRENGTHS")
+FloatsSocket = io.Custom("FLOATS")  # the host's own: a list of numbers
 DrawingSocket = io.Custom("DRAWING")  # a drawing's Fitted
 PlacementSocket = io.Custom("PLACEMENT")  # where crops lie in their clip
 
@@ -76,8 +78,8 @@ class PoseGuider(Network):
 
 @dataclass(frozen=True)
 class Reference:
-    """features: block path -> `[1, N, C]`; token `[1, 1, D]`; size of the picture in pixels. unconditional: the same features for the
-    unconditional half, where it reads a reference. Tensors off the GPU."""
+    """features: block path -> `[1, N, C]`, N over all of its pictures; token `[1, 1, D]`; size of a picture in pixels. unconditional: the
+    same features for the unconditional half, where it reads a reference. weights: of each picture, 1 together. Tensors off the GPU."""
 
     features: dict[str, Tensor]
     token: Tensor
@@ -85,6 +87,7 @@ class Reference:
     height: int
     source: str
     unconditional: dict[str, Tensor] | None = None
+    weights: tuple[float, ...] = (1.0,)
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,26 @@ def scores_input() -> io.Combo.Input:
                                   "and Marionette's nodes still get the detector's scores. "
                                   f"{GRADED}: only the detector's scores, for nodes that weight points by them. "
                                   "ControlNet Aux treats every point with a score below 1 as missing.")
+
+
+def floats_input(name: str, tooltip: str) -> io.MultiType.Input:
+    """Numbers as text, or from a node, for `floats`."""
+    text = io.String.Input(name, default="", optional=True, tooltip=f"{tooltip} Numbers with commas between, or connect FLOAT or FLOATS.")
+    return io.MultiType.Input(text, [io.Float, FloatsSocket])
+
+
+def floats(value: Any, name: str) -> tuple[float, ...]:
+    """Numbers from text, a number, a tensor or lists of these, in order. Raises ValueError."""
+    if isinstance(value, Tensor):
+        value = value.tolist()
+    if isinstance(value, str) and len(words := value.replace(",", " ").split()) != 1:
+        value = words
+    if isinstance(value, (list, tuple)):
+        return tuple(x for part in value for x in floats(part, name))
+    try:
+        return (float(value),)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: expected numbers with commas between, or a list of numbers; got {str(value)[:40]!r}") from error
 
 
 def keypoints_input(name: str, tooltip: str, optional: bool = False) -> io.MultiType.Input:

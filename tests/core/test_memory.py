@@ -25,6 +25,12 @@ def test_a_steps_claim(width: int, height: int, frames: int, clips: int) -> None
     check(step_bytes(width // 8, height // 8, frames, clips, 2), peak_of_step(width, height, frames, clips, HALF).above)
 
 
+@pytest.mark.parametrize("weights", [(0.5,), (0.5, 0.5), (0.25,) * 4])
+def test_a_steps_claim_with_several_references_and_strengths(weights: tuple[float, ...]) -> None:
+    claim = step_bytes(512 // 8, 512 // 8, 16, 1, 2, pictures=len(weights))
+    check(claim, peak_of_step(512, 512, 16, 1, HALF, weights=weights).above)
+
+
 @pytest.mark.parametrize("clips", [1, 2])
 def test_a_steps_claim_with_poses_kept_as_pictures(clips: int) -> None:
     width, height, frames = 512, 768, 16

@@ -240,10 +240,11 @@ class PretendedHost:
                                **options)
         return latent["samples"]
 
-    def conditioning(self, model: Any, reference: Any, pose: Any, windows: Any = None, frames: int = 0) -> SimpleNamespace:
+    def conditioning(self, model: Any, reference: Any, pose: Any, windows: Any = None, frames: int = 0,
+                     strengths: Any = None) -> SimpleNamespace:
         """Animate Conditioning's outputs: model, positive, negative, latent."""
         with torch.inference_mode(), self.mode:
-            values = self.node_outputs("MarionetteAnimateConditioning", model, reference, pose, frames, windows)
+            values = self.node_outputs("MarionetteAnimateConditioning", model, reference, pose, frames, windows, strengths)
         return SimpleNamespace(**dict(zip(("model", "positive", "negative", "latent"), values, strict=True)))
 
     def k_sample(self, about: SimpleNamespace, *, model: Any = None, steps: int = 4, cfg: float = 3.5, sampler: str = "euler",

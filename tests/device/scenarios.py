@@ -36,7 +36,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "mps": {"kind": "mps"},
 }
 MODULES = ("scenarios_graphs", "scenarios_cards", "scenarios_memory", "scenarios_accelerate", "scenarios_patches", "scenarios_kernels",
-           "scenarios_families")
+           "scenarios_families", "scenarios_strengths")
 
 Scenario = Callable[["Bench"], dict[str, Any]]
 SCENARIOS: dict[str, dict[str, Scenario]] = {name: {} for name in CONFIGURATIONS}
@@ -95,12 +95,12 @@ class Bench:
         options.setdefault("steps", self.steps)
         return self.host.multi_frame(self.model if model is None else model, *self.pieces, **options)
 
-    def conditioning(self, model: Any = None, windows: Any = None) -> Any:
-        return self.host.conditioning(self.model if model is None else model, *self.pieces, windows=windows)
+    def conditioning(self, model: Any = None, windows: Any = None, strengths: Any = None) -> Any:
+        return self.host.conditioning(self.model if model is None else model, *self.pieces, windows=windows, strengths=strengths)
 
-    def k_sample(self, model: Any = None, windows: Any = None, **options: Any) -> Tensor:
+    def k_sample(self, model: Any = None, windows: Any = None, strengths: Any = None, **options: Any) -> Tensor:
         options.setdefault("steps", self.steps)
-        return self.host.k_sample(self.conditioning(model, windows), **options)
+        return self.host.k_sample(self.conditioning(model, windows, strengths), **options)
 
     @contextmanager
     def rows(self, model: Any = None) -> Iterator[Rows]:

@@ -19,6 +19,7 @@ from animate_core.guiders import sum_of_features
 from animate_core.pose_guider import PoseGuider
 from animate_core.preprocess import fit_image, pose_input
 from animate_core.sampling import draw_noise, sample_clip, unet_predictor
+from animate_core.strengths import Strengths
 from animate_core.unet import UNet
 from animate_core.windows import Windows
 
@@ -82,7 +83,8 @@ def sample_family(models: Path, family: str, picture: Path, reference_latent: Te
 
 @torch.inference_mode()
 def sample(models: Path, picture: Path, reference_latent: Tensor, poses: Sequence[Image.Image], width: int, height: int, *,
-           seed: int, steps: int, cfg: float, windows: Windows | None = None, acceleration: Acceleration | None = None) -> Tensor:
+           seed: int, steps: int, cfg: float, windows: Windows | None = None, acceleration: Acceleration | None = None,
+           strengths: Strengths | None = None) -> Tensor:
     """Latents `[F, 4, h, w]`, unscaled as the host passes them about. reference_latent: the host VAE's, unscaled too."""
     folder = models / "animate_anyone" / "small"
     path = str(folder / "reference_unet.safetensors")
@@ -104,6 +106,7 @@ def sample(models: Path, picture: Path, reference_latent: Tensor, poses: Sequenc
     preset = family_preset("Moore")
     predict = unet_predictor(unet, unet.condition(token, features), unet.condition(torch.zeros_like(token)) if cfg > 1 else None, pose,
                              windows or Windows(preset.window_length, preset.window_overlap),
-                             plans=[acceleration.at(step, steps) for step in range(steps)] if acceleration else ())
+                             plans=[acceleration.at(step, steps) for step in range(steps)] if acceleration else (),
+                             strengths=[strengths.at(step, steps) for step in range(steps)] if strengths else ())
     noise = draw_noise(seed, len(poses), height // 8, width // 8)
     return sample_clip(predict, noise, preset, steps=steps, guidance=cfg, seed=seed) / SCALE

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from animate_core.accelerate import Acceleration
+from animate_core.strengths import Curve, Strengths
 from animate_core.windows import Windows
 from tests.host import core_run, equipment, graphs
 from tests.host.core_run import relative_l2
@@ -21,7 +22,7 @@ NODES = {
     "MarionetteLoadReferenceNet", "MarionetteLoadMotionUNet", "MarionetteLoadPoseGuider", "MarionetteLoadClipVision",
     "MarionetteLoadAnimateAnyone", "MarionetteEncodeReference", "MarionetteEncodePose", "MarionetteWindows",
     "MarionetteMultiFrameSampler", "MarionetteAnimateConditioning", "MarionetteAnimateSigmas", "MarionetteLoadDemoModel",
-    "MarionetteDemoCharacter", "MarionetteAccelerate",
+    "MarionetteDemoCharacter", "MarionetteAccelerate", "MarionetteStrengths",
 }
 FRAMES, WIDTH, HEIGHT = 24, 64, 96
 # Accelerate's settings that leave nothing out
@@ -98,6 +99,50 @@ def test_accelerated_latents_equal_the_librarys(host: HostServer, by_library: Ca
     assert error < 1e-3 < relative_l2(theirs, plain)
     value, most = result.progress("sampler")[-1]
     assert value == most, "passes that are left out are not waited for"
+
+
+def test_strengths_equal_the_librarys(host: HostServer, by_library: Callable[..., torch.Tensor], measured: Callable[[str], None]) -> None:
+    """Curves as text, as a number and as a list that another node makes; in several windows."""
+    graph = graphs.load("basic", sampler={"seed": 7, "steps": 4, "windows": ["windows", 0], "strengths": ["strengths", 0]})
+    graphs.add_windows(graph, length=16)
+    for name, value in (("low", 0.5), ("high", 1.5)):
+        graphs.add(graph, name, "PrimitiveFloat", value=value)
+    graphs.add(graph, "list", "CreateList", **{"inputs.input0": ["low", 0], "inputs.input1": ["high", 0]})
+    ones = {"": 1.0, "_start": 0.0, "_end": 1.0}
+    settings = {f"{kind}{end}": value for kind in ("reference", "pose", "guidance") for end, value in ones.items()}
+    graphs.add(graph, "strengths", "MarionetteStrengths", **{**settings, "reference_curve": "0, 1.5", "pose": 0.8, "guidance_end": 0.5,
+                                                             "guidance_curve": ["list", 0]})
+    strengths = Strengths(Curve((0.0, 1.5)), Curve((0.8,)), Curve((0.5, 1.5), 0.0, 0.5)).on(FRAMES)
+    theirs = by_library(steps=4, cfg=3.5, windows=Windows(16, 4), strengths=strengths)
+    result = host.run(graph)
+    error = relative_l2(result.latent(), theirs)
+    measured(f"with strengths, against the library: relative L2 {error:.1e} (limit 1e-3)")
+    assert error < 1e-3 < relative_l2(theirs, by_library(steps=4, cfg=3.5, windows=Windows(16, 4)))
+    graphs.change(graph, strengths={"reference_curve": "1, -1"})
+    result = host.run(graph)
+    assert result.status == "error" and not result.sampling_started
+    assert "reference: strengths must be numbers from 0 up; got -1" in result.error
+
+
+def test_several_images_are_references(host: HostServer) -> None:
+    """One that counts for nothing is not read, and without all_images the first is used, as ever."""
+    short = {"poses": {"length": 4}, "sampler": {"steps": 2}}
+
+    def clip(image: list, **inputs: object) -> torch.Tensor:
+        graph = graphs.load("basic", reference={"image": image, **inputs}, **short)
+        graphs.add(graph, "other", "ImageInvert", image=["picture", 0])
+        graphs.add(graph, "both", "ImageBatch", image1=["picture", 0], image2=["other", 0])
+        return host.run(graph).latent()
+
+    first, second = clip(["picture", 0]), clip(["other", 0])
+    assert torch.equal(clip(["both", 0]), first)
+    assert relative_l2(clip(["both", 0], all_images=True, weights="3, 0"), first) < 1e-4
+    assert relative_l2(clip(["both", 0], all_images=True, weights="0, 1"), second) < 1e-4
+    even = clip(["both", 0], all_images=True)
+    assert min(relative_l2(even, first), relative_l2(even, second)) > 1e-3
+    wrong = graphs.load("basic", reference={"all_images": True, "weights": "1, 1"}, **short)
+    result = host.run(wrong)
+    assert result.status == "error" and "weights: 2 for 1 images" in result.error
 
 
 def test_settings_of_accelerate_out_of_range_are_refused_before_sampling(host: HostServer) -> None:
