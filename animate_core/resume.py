@@ -57,6 +57,23 @@ def digest(value: Any) -> str:
     return state.hexdigest()
 
 
+def graph_digest(graph: Mapping[str, Any], node: str) -> str:
+    """A fingerprint of a node of an API graph and of all that it is fed by: classes and values, whatever the nodes' ids."""
+    known: dict[str, str] = {}
+
+    def of(node: str) -> str:
+        if node not in known:
+            known[node] = digest([graph[node].get("class_type"), {key: fed(value) for key, value in graph[node].get("inputs", {}).items()}])
+        return known[node]
+
+    def fed(value: Any) -> Any:
+        if isinstance(value, list) and len(value) == 2 and value[0] in graph:
+            return [of(value[0]), value[1]]
+        return json.dumps(value, sort_keys=True, default=str)
+
+    return of(node)
+
+
 @dataclass
 class Checkpoint:
     """Where a run keeps its state, and how often.
@@ -86,7 +103,7 @@ class Checkpoint:
         try:
             with safe_open(self.path, "pt") as file:
                 state = json.loads(file.metadata()["state"])
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118: not a dict
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
         except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:
             log.warning("resume: %s cannot be read (%s); the run starts from its first step", self.path, error)
             return None

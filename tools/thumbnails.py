@@ -52,7 +52,8 @@ OUTPUTS = ("SaveImage", "SaveLatent", "SaveVideo", "SaveAnimatedWEBP", "PreviewI
 class Thumbnail:
     """twin: the API graph. who, motion, frames: whom it shows, what they do, how long. driver: another character whose motion it is.
 
-    face: show the heads alone. shown: nodes and outputs of picture and driver, in a graph without Demo Character.
+    face: show the heads alone. shown: nodes and outputs of picture and driver, in a graph without Demo Character. poses: a node that
+    takes one frame of the driver, which takes all of them here.
     """
 
     twin: str
@@ -62,12 +63,15 @@ class Thumbnail:
     driver: int | None = None
     face: bool = False
     shown: tuple[tuple[str, int], tuple[str, int]] | None = None
+    poses: str = ""
 
 
 THUMBNAILS = {
     "demo": Thumbnail("demo"),
     "retarget": Thumbnail("retarget", driver=5),
     "my_drawing": Thumbnail("my_drawing", shown=(("fit", 0), ("retarget", 1))),
+    "repose": Thumbnail("repose", poses="one"),
+    "pieces": Thumbnail("pieces"),
     "basic": Thumbnail("basic", 1, "wave"),
     "ksampler": Thumbnail("ksampler", 2, "jump"),
     "long_clip": Thumbnail("long", 3, "walk", 24),
@@ -81,6 +85,8 @@ THUMBNAILS = {
 def built_in(about: Thumbnail, size: dict[str, int], period: float) -> Graph:
     """The template's graph with the built-in model's parts, and its pictures saved. size, period: Demo Character's defaults."""
     graph = graphs.load(about.twin)
+    if about.poses:
+        graph[about.poses]["inputs"] |= {"batch_index": 0, "length": about.frames}
     needs_files = any(node["class_type"] in SWAPS for node in graph.values())
     if needs_files:
         graph = swapped(graph, size)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from animate_core.families import FAMILIES
-from animate_core.resume import Checkpoint, digest
+from animate_core.resume import Checkpoint, digest, graph_digest
 from animate_core.sampling import DDIM, SCHEDULERS, Known, draw_noise, make_scheduler, sample_clip
 from tests.core.test_sampling import MOORE, oracle
 
@@ -166,3 +166,18 @@ def test_digests_change_with_what_is_in_them() -> None:
     assert digest({"a": x, "b": 1}) == digest({"b": 1, "a": x.clone()}) and digest(x.t()) == digest(x.t().contiguous())
     with pytest.raises(TypeError, match="no digest of a function"):
         digest(digest)
+
+
+def test_graphs_are_the_same_whatever_their_ids() -> None:
+    def graph(ids: str = "abc", strength: float = 1.0, name: str = "x", slot: int = 0) -> tuple[dict[str, Any], str]:
+        loader, lora, other = ids
+        return {lora: {"class_type": "Lora", "inputs": {"strength": strength, "model": [loader, slot]}},
+                loader: {"class_type": "Loader", "inputs": {"name": name}}, other: {"class_type": "Picture", "inputs": {}}}, lora
+
+    same = graph_digest(*graph())
+    assert graph_digest(*graph("xyz")) == same
+    others = [graph(strength=0.5), graph(name="y"), graph(slot=1)]
+    assert len({same, *(graph_digest(*other) for other in others)}) == 4
+    with_more, node = graph()
+    with_more["b2"] = {"class_type": "Lora", "inputs": {"strength": 1.0, "model": [node, 0]}}
+    assert graph_digest(with_more, node) == same != graph_digest(with_more, "b2")
