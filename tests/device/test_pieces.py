@@ -19,7 +19,9 @@ def test_what_is_given_comes_out(run: Run, configuration: str, path: str) -> Non
     # the host's own samplers step to the given values, which rounds
     assert result["off"] == 0 if path == "multi_frame" else result["off"] < 1e-4
     assert result["finite"] and result["left"] == 0 and result["device"] == "cpu"
-    assert result["ones"] < 1e-6 and result["free"] > CHANGES, "a mask of ones is none, and the rest fits to what is given"
+    # those also add the latent, which is nothing beside noise times their largest sigma, but not exactly nothing
+    assert result["ones"] < (1e-6 if path == "multi_frame" else 1e-3), "a mask of ones is none"
+    assert result["free"] > CHANGES, "the rest fits to what is given"
     assert relative_l2(run(configuration).samples(f"pieces/known/{path}"), run("cpu").samples(f"pieces/known/{path}")) < EXACT
 
 
