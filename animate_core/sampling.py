@@ -207,10 +207,10 @@ def sample_clip(predict: Predict, noise: Tensor, preset: FamilyPreset, *, schedu
             prediction = known.predicted(step, solver, model_input, prediction, t)
         clean = clean_estimate(solver, model_input, prediction, t) if callback else x
         x = solver.step(prediction, t, x, **extra).prev_sample
-        if callback:
-            callback(step, len(timesteps), x, clean)
         if checkpoint:
             checkpoint.after(step + 1, x, solver, extra.get("generator"))
+        if callback:
+            callback(step, len(timesteps), x, clean)
     return known.result(x) if known else x
 
 

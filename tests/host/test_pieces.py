@@ -58,16 +58,6 @@ def test_a_masked_region_is_made_anew(host: HostServer, name: str) -> None:
     assert relative_l2(made[..., 5:], start[..., 5:]) < 1e-4 and relative_l2(made[..., :3], start[..., :3]) > 0.1
 
 
-def test_both_paths_keep_alike(host: HostServer) -> None:
-    """Animate Sigmas with euler is the published DDIM, with given frames too."""
-    theirs = graphs.load("sigmas", poses={"length": FRAMES}, sigmas={"steps": STEPS})
-    graphs.add(theirs, "start", "MarionetteMultiFrameSampler", **{**graphs.load("basic", **SHORT)["sampler"]["inputs"], "seed": 1})
-    graphs.add(theirs, "known", "MarionetteKnownFrames", latent=["start", 0], keep="0-1", frames=0)
-    graphs.change(theirs, sampler={"latent_image": ["known", 0]})
-    ours = graphs.change(with_known("basic"), sampler={"noise": "ComfyUI"})
-    assert relative_l2(host.run(theirs).latent(), host.run(ours).latent("save")) < 1e-3
-
-
 def pieces_graph(name: str) -> Graph:
     """8 frames, and 6 more that begin with the last 2 of them; of 14 poses."""
     graph = graphs.load(name, poses={"length": 14}, sampler={"steps": STEPS})
@@ -108,8 +98,7 @@ def test_a_stopped_run_goes_on(host: HostServer) -> None:
     folder = host.base / "output" / "marionette_checkpoints"
     prompt = host.submit(graph)
     assert isinstance(prompt, str)
-    for _ in range(8):
-        host.events.wait_for(prompt, "preview", 60)
+    host.events.wait_for(prompt, "preview", 120, count=8)
     host.interrupt()
     assert host.wait(graph, prompt, 30).status == "interrupted"
     assert [path.suffix for path in folder.iterdir()] == [".safetensors"], "one file, and no part of one"
@@ -167,7 +156,7 @@ def test_wrong_pieces_are_refused(host: HostServer, inputs: dict[str, int], word
 
 
 def test_repose_template(host: HostServer) -> None:
-    """A picture of the drawn character in the pose of the skeleton: nearer to the truth than the reference is."""
+    """A picture of the drawn character in the pose of the skeleton: where the character moves, nearer to the truth than the reference is."""
     graph = graphs.load("repose")
     graphs.add(graph, "truths", "ImageFromBatch", **{**graph["one"]["inputs"], "image": ["character", 3]})
     for name, source in {"truth": ["truths", 0], "given": ["character", 0]}.items():
@@ -175,4 +164,5 @@ def test_repose_template(host: HostServer) -> None:
     result = host.run(graph)
     made, truth, given = (result.images(node).astype(float) for node in ("save", "truth", "given"))
     assert made.shape == truth.shape == (1, 192, 128, 3)
-    assert np.abs(made - truth).mean() < 0.5 * np.abs(given - truth).mean()
+    moved = np.abs(given - truth).max(axis=-1) > 40
+    assert moved.mean() > 0.05 and np.abs(made - truth)[moved].mean() < 0.5 * np.abs(given - truth)[moved].mean()
