@@ -156,7 +156,7 @@ def test_wrong_pieces_are_refused(host: HostServer, inputs: dict[str, int], word
 
 
 def test_repose_template(host: HostServer) -> None:
-    """A picture of the drawn character in the pose of the skeleton: where the character moves, nearer to the truth than the reference is."""
+    """The drawn character in the pose of the skeleton: where the pose changes the picture, nearer to the truth than the reference is."""
     graph = graphs.load("repose")
     graphs.add(graph, "truths", "ImageFromBatch", **{**graph["one"]["inputs"], "image": ["character", 3]})
     for name, source in {"truth": ["truths", 0], "given": ["character", 0]}.items():
