@@ -36,7 +36,7 @@ def digest(value: Any) -> str:
     def add(part: Any) -> None:
         if isinstance(part, Tensor):
             state.update(f"tensor {part.dtype} {tuple(part.shape)}".encode())
-            state.update(part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            state.update(part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         elif dataclasses.is_dataclass(part) and not isinstance(part, type):
             add({item.name: getattr(part, item.name) for item in dataclasses.fields(part)})
         elif isinstance(part, Mapping):
