@@ -38,6 +38,11 @@ class StepPlan:
     deep_layers: int
     reference: bool
 
+    @property
+    def whole_work(self) -> bool:
+        """Whether the step takes nothing over from earlier ones."""
+        return not self.reuse and self.guidance != "reused"
+
 
 @dataclass(frozen=True)
 class Acceleration:

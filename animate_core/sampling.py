@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from .accelerate import Kept, StepPlan, run_deep
 from .blocks import Attention, ClipConditioning, DeepFeatures, sdpa
 from .families import NUM_TRAIN_TIMESTEPS, FamilyPreset, ddim_config, scheduler_config
 from .pose_guider import PoseFrames
+from .resume import Checkpoint
 from .strengths import StepStrengths
 from .windows import Windows, predict_in_windows
 
@@ -119,6 +120,42 @@ def clean_estimate(scheduler: Any, x: Tensor, prediction: Tensor, timestep: Tens
     return (x - (1 - alpha).sqrt() * prediction) / alpha.sqrt().clamp(min=1e-4)
 
 
+def prediction_of(scheduler: Any, x: Tensor, clean: Tensor, timestep: Tensor) -> Tensor:
+    """What a network would have to predict for a (variance-preserving) model input x to mean these clean latents."""
+    alpha = scheduler.alphas_cumprod[int(timestep)].to(x.device)
+    if scheduler.config.prediction_type == "v_prediction":
+        return (alpha.sqrt() * x - clean) / (1 - alpha).sqrt()
+    return (x - alpha.sqrt() * clean) / (1 - alpha).sqrt()
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is given of a clip: at every step it is there at that step's noise level, and it comes out as it was given.
+
+    latents: scaled `[F, 4, h, w]`. mask: 0 where they are given, 1 where new ones are made, mixed between; of a shape that broadcasts to
+    theirs. mask_at: the mask of a step, where it changes from step to step. Tensors on the noise's device.
+    """
+
+    latents: Tensor
+    mask: Tensor
+    mask_at: Callable[[int], Tensor] | None = None
+
+    def mixed(self, step: int, given: Tensor, made: Tensor) -> Tensor:
+        mask = self.mask if self.mask_at is None else self.mask_at(step)
+        return mask * made + (1 - mask) * given
+
+    def noised(self, step: int, solver: Any, x: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
+        """The latents x at a step with the given ones, noised, in their place."""
+        return self.mixed(step, solver.add_noise(self.latents, noise, timestep.reshape(1)), x)
+
+    def predicted(self, step: int, solver: Any, x: Tensor, prediction: Tensor, timestep: Tensor) -> Tensor:
+        """A prediction for the model input x that leads to the given latents where there are any."""
+        return self.mixed(step, prediction_of(solver, x, self.latents, timestep), prediction)
+
+    def result(self, x: Tensor) -> Tensor:
+        return torch.where(self.mask > 0, x, self.latents)
+
+
 def rescale_guidance(guided: Tensor, conditional: Tensor, share: float) -> Tensor:
     """Brings the deviation of a guided prediction of a whole clip towards that of its conditional half (arXiv 2305.08891, 3.4).
 
@@ -131,12 +168,13 @@ def rescale_guidance(guided: Tensor, conditional: Tensor, share: float) -> Tenso
 
 def sample_clip(predict: Predict, noise: Tensor, preset: FamilyPreset, *, scheduler: str = DDIM, steps: int = 30,
                 guidance: float = 3.5, rescale: float = 0.0, latent: Tensor | None = None, denoise: float = 1.0, seed: int = 0,
-                callback: Callback | None = None) -> Tensor:
+                known: Known | None = None, checkpoint: Checkpoint | None = None, callback: Callback | None = None) -> Tensor:
     """Runs the denoising loop and returns the clean latents `[F, 4, h, w]`, float32, on the noise's device.
 
     noise: of `draw_noise`. latent: scaled latents to start from where denoise is below 1. guidance: scale s of
     u + s (c - u); at 1 or below `predict` may leave the unconditional half out. rescale: of
-    `rescale_guidance`. seed: for schedulers that add noise of their own (drawn on the CPU).
+    `rescale_guidance`. seed: for schedulers that add noise of their own (drawn on the CPU). known: latents that are given. checkpoint:
+    where the run's state is kept, and from where a run that was stopped goes on.
     Raises SamplingError for arguments out of range, and as soon as a prediction is not finite.
     """
     solver = make_scheduler(scheduler, preset)
@@ -150,7 +188,12 @@ def sample_clip(predict: Predict, noise: Tensor, preset: FamilyPreset, *, schedu
         x = solver.add_noise(latent.to(x), noise.float(), timesteps[:1])
     # a stream of its own: with the noise's seed the first draw would be the noise again
     extra = {} if scheduler in (DDIM, "UniPC") else {"generator": torch.Generator("cpu").manual_seed(seed + 1)}
-    for step, t in enumerate(timesteps):
+    done = 0
+    if checkpoint and (stopped := checkpoint.restore(solver, extra.get("generator"), x.device)):
+        done, x = stopped
+    for step, t in list(enumerate(timesteps))[done:]:
+        if known:
+            x = known.noised(step, solver, x, noise.float(), t)
         model_input = solver.scale_model_input(x, t)
         unconditional, prediction = predict(model_input, t.reshape(1), step)
         prediction = prediction.float()
@@ -161,11 +204,15 @@ def sample_clip(predict: Predict, noise: Tensor, preset: FamilyPreset, *, schedu
         if not torch.isfinite(prediction).all():
             raise SamplingError(f"the network returned NaN or infinite values at step {step + 1} (timestep {int(t)}): "
                                 "load its weights as bf16 or fp32, and check that the files are complete")
+        if known:
+            prediction = known.predicted(step, solver, model_input, prediction, t)
         clean = clean_estimate(solver, model_input, prediction, t) if callback else x
         x = solver.step(prediction, t, x, **extra).prev_sample
+        if checkpoint:
+            checkpoint.after(step + 1, x, solver, extra.get("generator"))
         if callback:
             callback(step, len(timesteps), x, clean)
-    return x
+    return known.result(x) if known else x
 
 
 def unet_predictor(unet: UNet, conditional: ClipConditioning, unconditional: ClipConditioning | None,

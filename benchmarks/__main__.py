@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
-from . import acceleration, cleaning, drawing, long, memory, retargeting, step
+from . import acceleration, cleaning, drawing, long, memory, pieces, retargeting, step
 from .common import Benchmark, Options, save
 
-BENCHMARKS: tuple[Benchmark, ...] = (step, memory, acceleration, long, drawing, cleaning, retargeting)
+BENCHMARKS: tuple[Benchmark, ...] = (step, memory, acceleration, long, pieces, drawing, cleaning, retargeting)
 
 
 def main() -> None:

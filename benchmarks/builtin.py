@@ -16,7 +16,7 @@ from animate_core.demo.motion import keypoints, make_moves
 from animate_core.demo.world import make_drawing
 from animate_core.families import FAMILIES
 from animate_core.pose_guider import PoseFrames
-from animate_core.sampling import draw_noise, sample_clip, unet_predictor
+from animate_core.sampling import Known, draw_noise, sample_clip, unet_predictor
 from animate_core.windows import Windows
 from training.demo_data import clip_pixels, picture_tensor
 from training.evaluate import Model, load_model
@@ -56,13 +56,14 @@ def subject(model: Model, seed: int) -> Subject:
     return Subject(model.vae.encode(picture_tensor(reference.frames)), token)
 
 
-def sample(model: Model, who: Subject, skeletons: Array, windows: Windows, *, steps: int, seed: int) -> Tensor:
+def sample(model: Model, who: Subject, skeletons: Array, windows: Windows, *, steps: int, seed: int, known: Known | None = None) -> Tensor:
     """Latents `[F, 4, h, w]` without guidance, the built-in model's own setting."""
     n = model.networks
     features = n.reference.reference_features(who.latent, who.token)
     poses = PoseFrames(torch.from_numpy(skeletons), n.guider)
     predict = unet_predictor(n.denoiser, n.denoiser.condition(who.token, features), None, poses, windows)
-    return sample_clip(predict, draw_noise(seed, len(skeletons), *who.latent.shape[-2:]), PRESET, steps=steps, guidance=1.0)
+    return sample_clip(predict, draw_noise(seed, len(skeletons), *who.latent.shape[-2:]), PRESET, steps=steps, guidance=1.0,
+                       known=known)
 
 
 def decoded(model: Model, latents: Tensor) -> Iterator[Array]:

@@ -43,9 +43,9 @@ log = logging.getLogger(__name__)
 
 COND_KEY = "marionette"
 # in transformer_options: the step where a sampler of ours knows it, all timesteps of its run, what to call before each window,
-# what Accelerate leaves out, and whether the MODEL knows its guidance's strengths
-STEP, TIMESTEPS, ON_WINDOW, ACCELERATION, GUIDED = ("marionette_step", "marionette_timesteps", "marionette_on_window",
-                                                    "marionette_acceleration", "marionette_guided")
+# what Accelerate leaves out, whether the MODEL knows its guidance's strengths, and whether motion modules run
+STEP, TIMESTEPS, ON_WINDOW, ACCELERATION, GUIDED, MOTION = ("marionette_step", "marionette_timesteps", "marionette_on_window",
+                                                            "marionette_acceleration", "marionette_guided", "marionette_motion")
 # the host calls diffusers' "linear" by the name of another schedule
 HOST_BETA_SCHEDULES = {"linear": "sqrt_linear", "scaled_linear": "linear"}
 
@@ -174,7 +174,8 @@ class HostUNet(UNet):
     def forward(self, x: Tensor, time: dict[str, Tensor], clips: Sequence[ClipConditioning],  # type: ignore[override]
                 pose: Tensor | Sequence[Tensor], transformer_options: dict[str, Any], deep: DeepFeatures | None = None) -> Tensor:
         patches = HostPatches(transformer_options, self.config, x.shape) if HostPatches.needed(transformer_options) else None
-        return super().forward(x, time, clips, pose, host.attention(transformer_options), patches=patches, deep=deep)
+        return super().forward(x, time, clips, pose, host.attention(transformer_options), transformer_options.get(MOTION, True), patches,
+                               deep)
 
 
 class ClipLatentFormat(comfy.latent_formats.SD15):
@@ -358,6 +359,19 @@ class AnimateModel(comfy.model_base.BaseModel):
         if not clip.memo.told and clip.strengths.guidance != Strengths().guidance and GUIDED not in options:
             log.warning("model: the strength of the guidance has no effect; connect the MODEL of Animate Conditioning to the sampler")
         clip.memo.told = True
+
+
+def without_motion(model: Any) -> Any:
+    """A clone of the MODEL whose motion modules are passed by: each frame is made by itself."""
+    model = model.clone()
+    model.model_options.setdefault("transformer_options", {})[MOTION] = False
+    return model
+
+
+def loaded_from(model: Any) -> list[Any]:
+    """What `load_motion_unet` was called with, and the files' stamps: the same where the weights are."""
+    arguments = model.cached_patcher_init[1]
+    return [list(arguments), list(host.file_stamp(*(path for path in arguments[:2] if path)))]
 
 
 def load_motion_unet(denoiser: str, motion: str | None, family: str, weight_dtype: str, num_heads: int = 8, norm_num_groups: int = 32,

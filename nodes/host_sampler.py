@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import comfy.model_base
 import comfy.model_management as mm
 import comfy.samplers
+import comfy.utils
 import torch
 from torch import Tensor
 
 from ..animate_core.accelerate import Acceleration
 from ..animate_core.families import FamilyPreset
-from ..animate_core.sampling import ddim_timesteps, make_scheduler, rescale_guidance, sample_clip, set_timesteps
+from ..animate_core.resume import Checkpoint
+from ..animate_core.sampling import Known, ddim_timesteps, make_scheduler, rescale_guidance, sample_clip, set_timesteps
 from ..animate_core.windows import Windows
 from .host import ClipProgress
 from .host_model import ACCELERATION, ON_WINDOW, STEP, TIMESTEPS, AnimateModel
@@ -56,12 +60,14 @@ def check_schedule(model: Any) -> None:
 class ClipSampler(comfy.samplers.Sampler):
     """Runs `sample_clip` inside the host's CFGGuider, which puts the MODEL on the device, and batches, guides and wraps its calls."""
 
-    def __init__(self, scheduler: str, steps: int, denoise: float, windows: Windows, rescale: float = 0.0) -> None:
+    def __init__(self, scheduler: str, steps: int, denoise: float, windows: Windows, rescale: float = 0.0,
+                 checkpoint: Checkpoint | None = None) -> None:
         self.scheduler = scheduler
         self.steps = steps
         self.denoise = denoise
         self.windows = windows
         self.rescale = rescale
+        self.checkpoint = checkpoint
 
     def sample(self, guider: Any, sigmas: Tensor, extra_args: dict[str, Any], callback: Any, noise: Tensor,
                latent_image: Tensor | None = None, denoise_mask: Tensor | None = None, disable_pbar: bool = False) -> Tensor:
@@ -91,9 +97,17 @@ class ClipSampler(comfy.samplers.Sampler):
             progress.done = sum(calls[:step + 1])
             progress.step(clean)
 
+        known = None
+        if denoise_mask is not None and latent_image is not None:
+            known = Known(latent_image, denoise_mask, mask_by_step(guider, options, sigmas, levels, denoise_mask))
+        acceleration: Acceleration | None = options.get("transformer_options", {}).get(ACCELERATION)
+        checkpoint = self.checkpoint
+        if checkpoint and acceleration:
+            # a step that takes over from earlier ones cannot be the first
+            checkpoint = replace(checkpoint, ready=lambda step: acceleration.at(step, self.steps).whole_work)
         return sample_clip(predict, noise, model.preset, scheduler=self.scheduler, steps=self.steps,
                            latent=latent_image if self.denoise < 1.0 else None, denoise=self.denoise, seed=extra_args["seed"] or 0,
-                           callback=after)
+                           known=known, checkpoint=checkpoint, callback=after)
 
     def passes(self, step: int, frames: int, halves: int, options: dict[str, Any]) -> int:
         """Passes of a window's clip through the network in one step."""
@@ -102,6 +116,14 @@ class ClipSampler(comfy.samplers.Sampler):
             return halves * len(self.windows.at(step, frames))
         plan = acceleration.at(step, self.steps)
         return (halves if plan.guidance == "computed" else 1) * len(self.windows.at(plan.whole, frames))
+
+
+def mask_by_step(guider: Any, options: dict[str, Any], sigmas: Tensor, levels: list[float], mask: Tensor) -> Callable[[int], Tensor] | None:
+    """A node's own mask for each step (Differential Diffusion), where there is one."""
+    function = options.get("denoise_mask_function")
+    if function is None:
+        return None
+    return lambda step: function(mask.new_full((len(mask),), levels[step]), mask, extra_options={"model": guider, "sigmas": sigmas})
 
 
 def watch(conditional: list[Tensor], about: dict[str, Any]) -> Tensor:
@@ -119,11 +141,15 @@ def prediction_of(clean: Tensor, x: Tensor, sigma: float, preset: FamilyPreset) 
 
 
 def sample(model: Any, positive: Any, negative: Any, noise: Tensor, latent: Tensor, sigmas: Tensor, cfg: float, seed: int,
-           sampler: ClipSampler) -> Tensor:
-    """Latents `[F, 4, h, w]` as the host passes them about (unscaled), on the device for outputs."""
+           sampler: ClipSampler, mask: Tensor | None = None) -> Tensor:
+    """Latents `[F, 4, h, w]` as the host passes them about (unscaled), on the device for outputs. mask: the host's noise mask
+    `[F, 1, H, W]` of any size; where it is 0 the given latents come out, bit for bit."""
     guider = comfy.samplers.CFGGuider(model)
     guider.set_conds(positive, negative)
     # at 1 or below the unconditional half is left out
     guider.set_cfg(max(cfg, 1.0))
-    samples = guider.sample(noise, latent, sampler, sigmas, seed=seed)
-    return samples.to(device=mm.intermediate_device(), dtype=mm.intermediate_dtype())
+    samples = guider.sample(noise, latent, sampler, sigmas, denoise_mask=mask, seed=seed)
+    samples = samples.to(device=mm.intermediate_device(), dtype=mm.intermediate_dtype())
+    if mask is None:
+        return samples
+    return torch.where(comfy.utils.reshape_mask(mask, latent.shape).to(samples.device) > 0, samples, latent.to(samples))

@@ -124,6 +124,10 @@ class Pose:
         order = [*range(frames), *[frames - 1] * (total - frames)]
         return replace(self, kept=take(self.kept, order), at_work=WeakValueDictionary())
 
+    def part(self, start: int, stop: int) -> Pose:
+        """Some frames in a row."""
+        return replace(self, kept=self.kept[start:stop], at_work=WeakValueDictionary())
+
     def ready(self, device: torch.device, keep: bool, attention: Attention) -> PoseFrames | WindowPictures:
         """For sampling on a device. A guider's weights go there with the rest of the conditioning, for each card its own. keep: whether the
         same windows come again in every step."""

@@ -53,7 +53,7 @@ class Thumbnail:
     """twin: the API graph. who, motion, frames: whom it shows, what they do, how long. driver: another character whose motion it is.
 
     face: show the heads alone. shown: nodes and outputs of picture and driver, in a graph without Demo Character. clip: the node whose
-    frames are the clip.
+    frames are the clip. poses: a node that takes one frame of the driver, which takes all of them here.
     """
 
     twin: str
@@ -64,6 +64,7 @@ class Thumbnail:
     face: bool = False
     shown: tuple[tuple[str, int], tuple[str, int]] | None = None
     clip: str = "decode"
+    poses: str = ""
 
 
 THUMBNAILS = {
@@ -73,6 +74,8 @@ THUMBNAILS = {
     "new_background": Thumbnail("new_background", clip="composite"),
     "video_background": Thumbnail("video_background", clip="composite"),
     "locked_background": Thumbnail("locked_background", clip="lock"),
+    "repose": Thumbnail("repose", poses="one"),
+    "pieces": Thumbnail("pieces"),
     "basic": Thumbnail("basic", 1, "wave"),
     "ksampler": Thumbnail("ksampler", 2, "jump"),
     "long_clip": Thumbnail("long", 3, "walk", 24),
@@ -86,6 +89,8 @@ THUMBNAILS = {
 def built_in(about: Thumbnail, size: dict[str, int], period: float) -> Graph:
     """The template's graph with the built-in model's parts, and its pictures saved. size, period: Demo Character's defaults."""
     graph = graphs.load(about.twin)
+    if about.poses:
+        graph[about.poses]["inputs"] |= {"batch_index": 0, "length": about.frames}
     needs_files = any(node["class_type"] in SWAPS for node in graph.values())
     if needs_files:
         graph = swapped(graph, size)

@@ -24,9 +24,10 @@ FOLDER = Path(__file__).resolve().parents[2] / "workflows"
 # workflow -> its API-format twin in tests/host/graphs
 TWINS = {"basic": "basic", "demo": "demo", "ksampler": "ksampler", "long_clip": "long", "retarget": "retarget", "video": "video",
          "my_drawing": "my_drawing", "new_background": "new_background", "video_background": "video_background",
-         "locked_background": "locked_background", "champ": "champ", "aniportrait": "aniportrait", "face_reenactment": "face_reenactment"}
+         "locked_background": "locked_background", "repose": "repose", "pieces": "pieces", "champ": "champ", "aniportrait": "aniportrait",
+         "face_reenactment": "face_reenactment"}
 # run at the first click, with no files to get
-BUILT_IN = ("demo", "retarget", "my_drawing", "new_background", "video_background", "locked_background")
+BUILT_IN = ("demo", "retarget", "my_drawing", "new_background", "video_background", "locked_background", "repose", "pieces")
 LOADERS = ("MarionetteLoad", "VAELoader", "CLIPVisionLoader")
 CUTS = ("Video Slice", "ImageFromBatch")  # the tests' clips are short
 SAVES = ("SaveImage", "SaveLatent", "CreateVideo", "SaveVideo")
@@ -243,6 +244,20 @@ def test_retarget_runs_at_the_first_click(host: HostServer, page: Page, tmp_path
     shown.screenshot(tmp_path / "retarget.png")
     assert shown.complaints() == []
     check_restored(shown, saved, graph, prompt)
+    assert shown.errors == []
+
+
+@pytest.mark.parametrize(("name", "saved"), [("repose", "Marionette_repose_00001_.png"), ("pieces", "Marionette_pieces_00001_.mp4")])
+def test_others_run_at_the_first_click(host: HostServer, page: Page, tmp_path: Path, name: str, saved: str) -> None:
+    shown = opened(page, host, name)
+    graph, prompt = shown.state(), shown.prompt()
+    assert settings(prompt) == settings(graphs.load(name))
+    files = finished(host, shown)
+    assert [entry["filename"] for entry in files if entry["type"] == "output"] == [saved]
+    page.wait_for_timeout(1500)
+    shown.screenshot(tmp_path / f"{name}.png")
+    assert shown.complaints() == []
+    check_restored(shown, files, graph, prompt)
     assert shown.errors == []
 
 

@@ -15,7 +15,7 @@ from animate_core.accelerate import PRESETS, Acceleration
 from animate_core.demo.character import HELD_OUT_SEED
 from animate_core.demo.clip import demo_clip
 from animate_core.windows import Windows
-from benchmarks import acceleration, cleaning, drawing, memory, retargeting, step
+from benchmarks import acceleration, cleaning, drawing, memory, pieces, retargeting, step
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.builtin import builtin_model, decode, draw_skeletons, sample, subject
 from benchmarks.card import CardFlops, flops_of, peak_of, pretended_card
@@ -35,7 +35,7 @@ def test_the_page_is_what_the_stored_results_give() -> None:
         assert (DOCS / "benchmarks" / f"{name}.svg").is_file()
 
 
-@pytest.mark.parametrize("benchmark", [step, memory, acceleration, drawing, cleaning, retargeting], ids=lambda b: b.name)
+@pytest.mark.parametrize("benchmark", [step, memory, acceleration, pieces, drawing, cleaning, retargeting], ids=lambda b: b.name)
 def test_a_quick_run_gives_results_that_can_be_stored_and_shown(benchmark: object, tmp_path: Path) -> None:
     assert benchmark in BENCHMARKS
     results = benchmark.run(Options(quick=True, rounds=1, memory=False))  # type: ignore[attr-defined]

@@ -97,7 +97,7 @@ def test_evolved(reroute: bool) -> None:
     sampler = only(done.workflow, "MarionetteMultiFrameSampler")
     assert values(sampler) == {
         "seed": 7, "control_after_generate": "fixed", "steps": 2, "cfg": 4.5, "scheduler": "Euler a", "frames": 0, "denoise": 1.0,
-        "noise": "published", "rescale": 0.0}
+        "noise": "published", "rescale": 0.0, "motion": True, "checkpoint_every": 0}
     assert fed_by(done.workflow, sampler, "model") == "MarionetteLoadMotionUNet"
     assert values(only(done.workflow, "MarionetteWindows")) == {
         "length": 12, "overlap": 3, "stride": 1, "schedule": "published", "weights": "flat", "closed_loop": True, "pad": False}

@@ -36,7 +36,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "mps": {"kind": "mps"},
 }
 MODULES = ("scenarios_graphs", "scenarios_cards", "scenarios_memory", "scenarios_accelerate", "scenarios_patches", "scenarios_kernels",
-           "scenarios_families", "scenarios_strengths")
+           "scenarios_families", "scenarios_strengths", "scenarios_pieces")
 
 Scenario = Callable[["Bench"], dict[str, Any]]
 SCENARIOS: dict[str, dict[str, Scenario]] = {name: {} for name in CONFIGURATIONS}
