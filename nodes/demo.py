@@ -35,8 +35,8 @@ class LoadDemoModel(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="MarionetteLoadDemoModel", display_name="Load Demo Model", category=CATEGORY,
-            description="Loads the small built-in model: a complete Animate Anyone, trained on drawn characters at "
-                        f"{WIDTH}x{HEIGHT} pixels. Use it to try things out with the characters of Demo Character; "
+            description="Loads the small built-in model: a complete Animate Anyone for drawn figures, trained at "
+                        f"{WIDTH}x{HEIGHT} pixels. It animates the characters of Demo Character and your own drawings; "
                         "it knows no real people. Nothing is downloaded.",
             search_aliases=["built-in model", "demo", "example", "tiny", "try", "animate anyone"],
             inputs=[],

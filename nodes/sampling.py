@@ -332,7 +332,8 @@ class AnimateConditioning(io.ComfyNode):
         strengths = strengths_of(strengths, frames).padded(total)
         pose, frames = pose.padded(frames, total), total
         positive, negative = conditioning(reference, pose, windows, strengths)
-        return io.NodeOutput(guided(model if motion else without_motion(model), strengths), positive, negative, {"samples": empty_latent(pose, frames)})
+        model = guided(model if motion else without_motion(model), strengths)
+        return io.NodeOutput(model, positive, negative, {"samples": empty_latent(pose, frames)})
 
 
 class AnimateSigmas(io.ComfyNode):

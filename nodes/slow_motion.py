@@ -34,7 +34,7 @@ class InterpolatePose(io.ComfyNode):
         return io.Schema(
             node_id="MarionetteInterpolatePose", display_name="Interpolate Pose", category=POSE_CATEGORY,
             description="Puts poses between the poses, so that the clip has more frames: slow motion, or a smoother clip at a higher frame "
-                        "rate. Every frame is sampled, which gives sharper frames than Interpolate Latent.",
+                        "rate. Every frame is sampled: more time than Interpolate Latent, and limbs that move far stay whole.",
             search_aliases=ALIASES,
             inputs=[keypoints_input("pose", "Keypoints from Extract Pose, Clean Pose, Retarget Pose, Pose Moves or others."),
                     factor_input(), loop_input(), scores_input()],
@@ -53,7 +53,7 @@ class InterpolateLatent(io.ComfyNode):
         return io.Schema(
             node_id="MarionetteInterpolateLatent", display_name="Interpolate Latent", category=CATEGORY,
             description="Puts latents between the latents of a sampled clip, as MusePose does: more frames without more sampling. "
-                        "What moves far between two frames is blended; Interpolate Pose is better.",
+                        "What moves far between two frames is blended: see Interpolate Pose.",
             search_aliases=[*ALIASES, "slerp", "latent interpolation"],
             inputs=[
                 io.Latent.Input("latent", tooltip="The clip from Multi-Frame Sampler or KSampler, one latent per frame."),

@@ -126,7 +126,7 @@ def skeleton_errors(clip: DemoClip) -> list[float]:
 
 @pytest.mark.parametrize("motion", ["reference", *(motion for motion in MOTIONS if motion != "lie_down")])
 def test_skeletons_of_the_training_world(motion: str, measured: Any) -> None:
-    """People, animals, robots and stick figures, with hats, dresses and things in their hands; but whoever lies has no skeleton of one who stands."""
+    """People, animals, robots and stick figures. Whoever lies has no skeleton of one who stands."""
     limit = 6.0 if motion in ("bow", "run", "crouch", "free") else 4.0
     errors = [error for seed in range(HELD_OUT_SEED, HELD_OUT_SEED + 16)
               for error in skeleton_errors(reference_frame(seed) if motion == "reference" else demo_clip(seed, motion, 3, period=9))]
