@@ -30,11 +30,11 @@ def test_the_templates_graphs_run(host: HostServer, name: str, last: str) -> Non
         graphs.add(graph, node, "SaveImage", images=[source, 0], filename_prefix=node)
     result = host.run(graph)
     frames, masks = result.images("frames").astype(int), result.images("masks")[..., 0]
-    assert frames.shape == (16, 192, 128, 3) and masks.shape == frames.shape[:3]
+    assert frames.shape == (16, 288, 192, 3) and masks.shape == frames.shape[:3]
     assert 0.05 < (masks > 127).mean() < 0.6, "there is a figure, and more than a figure"
     if name == "locked_background":
         behind = np.broadcast_to(result.images("behind_saved")[0], frames.shape)
-        assert (masks == 0).mean() > 0.3 and np.array_equal(frames[masks == 0], behind[masks == 0])
+        assert (masks == 0).mean() > 0.3 and np.abs(frames - behind)[masks == 0].max() <= 1
 
 
 def lock_graph(**inputs: Any) -> Graph:
@@ -49,7 +49,7 @@ def lock_graph(**inputs: Any) -> Graph:
 
 
 def test_a_lock_is_the_librarys(host: HostServer) -> None:
-    clip = demo_clip(HELD_OUT_SEED, "walk", 3)
+    clip = demo_clip(HELD_OUT_SEED, "walk", 3, width=128, height=192)
     frames, masks = (torch.from_numpy(x.copy()).float() / 255 for x in (clip.frames, clip.masks))
     colour = (torch.tensor([0x30, 0x60, 0xC0]) / 255).expand(1, 192, 128, 3)
     library, _ = lock_background(frames, colour, 2 * 1.92, 2 * 1.92, masks)
@@ -64,7 +64,7 @@ def test_a_composite_of_drawn_frames(host: HostServer) -> None:
                masks=["character", 4], x=0.0, y=0.0, scale=1.0, size="frames", light=0.0, shadow=0.0, fps=24.0, background_fps=24.0,
                after_end="repeat", camera_moves="scene", steady=0.5, despill=1.0, holes=0.06, grow=0, soften=0.0, plate="auto")
     del graph["lock"]
-    clip = demo_clip(HELD_OUT_SEED, "walk", 3)
+    clip = demo_clip(HELD_OUT_SEED, "walk", 3, width=128, height=192)
     alpha = clip.masks[..., None] / 255
     own = np.asarray(draw_background(clip.character.background, 128, 192), float)
     figure = clip.frames - own * (1 - alpha)

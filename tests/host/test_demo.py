@@ -30,7 +30,7 @@ from tests.host.test_bad_input import refused
 from training.demo_data import clip_pixels, picture_tensor
 from training.evaluate import load_model
 
-FRAMES, WIDTH, HEIGHT = 16, 128, 192
+FRAMES, WIDTH, HEIGHT = 16, 192, 288
 
 
 def demo_graph(**changes: dict[str, Any]) -> Graph:

@@ -81,7 +81,7 @@ def test_blueprints(installed: HostServer) -> None:
 
 
 def test_the_built_in_model_runs(installed: HostServer) -> None:
-    assert_clip(installed.run(demo_graph("demo", character={"frames": FRAMES})), 128, 192)
+    assert_clip(installed.run(demo_graph("demo", character={"frames": FRAMES})), 192, 288)
 
 
 def test_the_sample_drawing_runs(installed: HostServer) -> None:

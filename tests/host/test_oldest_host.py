@@ -44,11 +44,11 @@ def test_it_is_the_stated_one(old_host: HostServer) -> None:
 
 
 def test_demo(old_host: HostServer) -> None:
-    assert_clip(old_host.run(demo_graph("demo", character={"frames": FRAMES})), 128, 192)
+    assert_clip(old_host.run(demo_graph("demo", character={"frames": FRAMES})), 192, 288)
 
 
 def test_retarget(old_host: HostServer) -> None:
-    assert_clip(old_host.run(demo_graph("retarget", driver={"frames": FRAMES})), 128, 192)
+    assert_clip(old_host.run(demo_graph("retarget", driver={"frames": FRAMES})), 192, 288)
 
 
 @pytest.mark.parametrize("name", ["basic", "ksampler", "sigmas"])

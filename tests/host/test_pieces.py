@@ -163,6 +163,6 @@ def test_repose_template(host: HostServer) -> None:
         graphs.add(graph, name, "SaveImage", images=source, filename_prefix=name)
     result = host.run(graph)
     made, truth, given = (result.images(node).astype(float) for node in ("save", "truth", "given"))
-    assert made.shape == truth.shape == (1, 192, 128, 3)
+    assert made.shape == truth.shape == (1, 288, 192, 3)
     moved = np.abs(given - truth).max(axis=-1) > 40
     assert moved.mean() > 0.05 and np.abs(made - truth)[moved].mean() < 0.5 * np.abs(given - truth)[moved].mean()
