@@ -82,6 +82,17 @@ def demo() -> dict[str, Array]:
     return {"poses": clip.poses, "generated": generated, "ground truth": clip.frames}
 
 
+def failures() -> dict[str, Array]:
+    """Hatched and chalked figures, whose lines the autoencoder blurs and the model does not carry along."""
+    preset, model = FAMILIES["Demo"], load_model(DEMO_FOLDER, NUM_HEADS, NORM_NUM_GROUPS)
+    panels: dict[str, Array] = {}
+    for index in FAILURES:
+        clip = WORLDS["strokes"](index, 8, WIDTH, HEIGHT_OF_MODEL, index)
+        made = model.animate(clip.reference, clip.poses, steps=preset.steps, guidance=preset.guidance, seed=index)
+        panels |= {f"reference {index}": clip.reference[None], f"generated {index}": to_bytes(made).numpy()}
+    return panels
+
+
 def retargeted() -> dict[str, Array]:
     """The driving video is square, so its figure is smaller on the reference's canvas."""
     reference = reference_frame(SHORT_LEGGED)
