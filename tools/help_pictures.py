@@ -20,6 +20,8 @@ from animate_core.pose.keypoints import PoseClip, body_clip
 from animate_core.pose.moves import MOVES, move_clip
 from animate_core.pose.retargeting import retarget
 from training.evaluate import load_model
+from training.figures import to_bytes
+from training.worlds import WORLDS
 
 Array = np.ndarray
 
@@ -29,6 +31,7 @@ FRAME_MS = 83
 HEIGHT = 192  # of a panel in pixels
 CHARACTER = HELD_OUT_SEED
 LONG_LEGGED, SHORT_LEGGED = HELD_OUT_SEED + 26, HELD_OUT_SEED + 9
+FAILURES = (0, 3)  # figures of strokes
 LABEL = 14
 
 
@@ -87,7 +90,7 @@ def failures() -> dict[str, Array]:
     preset, model = FAMILIES["Demo"], load_model(DEMO_FOLDER, NUM_HEADS, NORM_NUM_GROUPS)
     panels: dict[str, Array] = {}
     for index in FAILURES:
-        clip = WORLDS["strokes"](index, 8, WIDTH, HEIGHT_OF_MODEL, index)
+        clip = WORLDS["strokes"](index, 8, preset.width, preset.height, index)
         made = model.animate(clip.reference, clip.poses, steps=preset.steps, guidance=preset.guidance, seed=index)
         panels |= {f"reference {index}": clip.reference[None], f"generated {index}": to_bytes(made).numpy()}
     return panels
@@ -104,10 +107,10 @@ def retargeted() -> dict[str, Array]:
 
 def moves() -> dict[str, Array]:
     black = np.zeros((1, 1, 1, 3), np.uint8)
-    return {name: skeletons(move_clip(name, width=128, height=HEIGHT), black) for name in MOVES}
+    return {name: skeletons(move_clip(name, width=128, height=HEIGHT), black) for name in list(MOVES)[:6]}
 
 
-PICTURES = {"demo_character": demo_character, "demo": demo, "retarget": retargeted, "moves": moves}
+PICTURES = {"demo_character": demo_character, "demo": demo, "failures": failures, "retarget": retargeted, "moves": moves}
 
 
 def main(words: Sequence[str] | None = None) -> None:
