@@ -16,7 +16,7 @@ from torch import Tensor
 
 from animate_core.demo.character import HELD_OUT_SEED
 from animate_core.demo.clip import demo_clip
-from animate_core.demo.model import TRAINED_MOTIONS
+from animate_core.demo.motion import FRAMED_MOTIONS
 from animate_core.pieces import begun, joined
 from animate_core.sampling import Known
 from animate_core.windows import Windows
@@ -56,7 +56,7 @@ def measure(clips: int, pieces: int, steps: int) -> list[dict[str, Any]]:
     joint = np.zeros(frames - 1)
     joint[LENGTH - 1::LENGTH - OVERLAP] = 1
     for index in range(clips):
-        seed, motion = HELD_OUT_SEED + FIRST + index, TRAINED_MOTIONS[index % len(TRAINED_MOTIONS)]
+        seed, motion = HELD_OUT_SEED + FIRST + index, FRAMED_MOTIONS[index % len(FRAMED_MOTIONS)]
         drawn = demo_clip(seed, motion, frames)
         truth = changes(drawn.frames)
         with torch.inference_mode():

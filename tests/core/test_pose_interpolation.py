@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from animate_core.demo.character import HELD_OUT_SEED, make_character
-from animate_core.demo.model import TRAINED_MOTIONS
-from animate_core.demo.motion import keypoints, make_moves
+from animate_core.demo.motion import FRAMED_MOTIONS, keypoints, make_moves
 from animate_core.pose.interpolation import interpolate_pose
 from animate_core.pose.keypoints import FACE, L_ELBOW, L_HIP, L_WRIST, LEFT_HAND, NOSE, NUM_POINTS, PoseClip, PoseError, body_clip
 
@@ -100,7 +99,7 @@ def test_people_who_change_places_in_the_list_are_followed() -> None:
 def test_nearer_to_the_true_poses_than_straight_lines(factor: int) -> None:
     """Drawn characters at half and a quarter of the frames."""
     errors = []
-    for seed, motion in enumerate(TRAINED_MOTIONS):
+    for seed, motion in enumerate(FRAMED_MOTIONS):
         character = make_character(HELD_OUT_SEED + seed)
         true = keypoints(character, make_moves(motion, HELD_OUT_SEED + seed, 16 * factor + 1, 16 * factor), 128, 192)
         few = true[::factor]
