@@ -107,7 +107,7 @@ def test_resuming_with_another_configuration_is_refused(tmp_path: Path, capsys: 
     words = ["--stage", "1", "--folder", str(tmp_path / "work"), "--config"]
     assert main([*words, str(config_file(tmp_path, **small))]) == 0
     assert main([*words, str(config_file(tmp_path, **small, lr__0="5e-3"))]) == 1
-    assert "stage1.lr: 0.002 then, 0.005 now" in capsys.readouterr().err
+    assert "stage1.lr: 0.0015 then, 0.005 now" in capsys.readouterr().err
 
 
 def test_two_processes_train_together(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_better_than_the_reference_shown_still(figures: dict[str, dict[str, floa
     measured(f"built-in model, 6 characters, 8 frames: {told}")
     assert figures["ours"]["psnr"] > figures["still"]["psnr"] + 2
     assert figures["ours"]["ssim"] > figures["still"]["ssim"]
-    assert figures["ours"]["colour"] < 0.06
+    assert figures["ours"]["colour"] < 0.065
 
 
 def test_every_part_does_its_work(figures: dict[str, dict[str, float]]) -> None:
