@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from animate_core.demo.character import HELD_OUT_SEED, Background, make_character
-from animate_core.demo.clip import DemoClip, draw_clip, reference_frame
+from animate_core.demo.clip import REFERENCE_SEED_SHIFT, DemoClip, draw_clip
 from animate_core.demo.motion import keypoints, make_moves
 from animate_core.demo.scenery import draw_background
 from animate_core.pose.keypoints import body_clip
@@ -48,9 +48,17 @@ def drawn(seed: int, motion: str, plate: tuple[int, int, int] | None, behind: in
 
 
 @cache
+def plain_reference(seed: int) -> DemoClip:
+    """A plain person at ease, in its own scenery."""
+    character = make_character(seed)
+    moves = make_moves("walk", (seed + REFERENCE_SEED_SHIFT) % (1 << 24), 1)
+    return draw_clip(character, keypoints(character, moves, *SIZE), *SIZE)
+
+
+@cache
 def own_plate(seed: int) -> tuple[int, int, int]:
     """The plate that Isolate Character chooses."""
-    reference = reference_frame(HELD_OUT_SEED + seed)
+    reference = plain_reference(HELD_OUT_SEED + seed)
     found = farthest_plate(channels_first(batch(reference.frames)), batch(reference.masks)[:, None])
     red, green, blue = (round(255 * float(part)) for part in found)
     return red, green, blue
@@ -95,7 +103,7 @@ def test_mattes_of_the_built_in_models_clips(sampled: bool, measured: Any) -> No
     from training.evaluate import through
 
     seed, motion = CASES[0]
-    plate, reference, model = own_plate(seed), reference_frame(HELD_OUT_SEED + seed), builtin_model()
+    plate, reference, model = own_plate(seed), plain_reference(HELD_OUT_SEED + seed), builtin_model()
     clip = drawn(seed, motion, plate)
     picture = isolate(channels_first(batch(reference.frames)), batch(reference.masks)[:, None]).picture[0].movedim(0, -1)
     with torch.no_grad():
@@ -182,7 +190,7 @@ def test_hard_masks_get_the_edge_of_the_picture() -> None:
 def test_how_far_an_estimated_mask_carries(skeleton: bool, mean: float, worst: float, measured: Any) -> None:
     scores = []
     for seed in range(HELD_OUT_SEED, HELD_OUT_SEED + 10):
-        drawing = reference_frame(seed)
+        drawing = plain_reference(seed)
         people = body_clip(drawing.keypoints, *SIZE).points[0] if skeleton else None
         scores.append(overlap(estimate_mask(channels_first(batch(drawing.frames)), people), batch(drawing.masks)[:, None]))
     measured(f"estimated masks of 10 characters {'with' if skeleton else 'without'} a skeleton: IoU {np.mean(scores):.3f} on average, "
@@ -191,7 +199,7 @@ def test_how_far_an_estimated_mask_carries(skeleton: bool, mean: float, worst: f
 
 
 def test_isolated_on_the_plate_and_the_background_filled() -> None:
-    drawing = reference_frame(HELD_OUT_SEED + 5)  # before one flat colour
+    drawing = plain_reference(HELD_OUT_SEED + 5)  # before one flat colour
     picture, mask = channels_first(batch(drawing.frames)), batch(drawing.masks)[:, None]
     made = isolate(picture, mask, plate=torch.tensor([0.0, 0.5, 1.0]))
     away = (mask == 0)[0, 0]
