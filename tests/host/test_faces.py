@@ -22,7 +22,7 @@ from tests.host.host_server import HostServer
 from tests.host.result import Graph, Result
 from tests.host.test_bad_input import refused
 
-FRAMES, WIDTH, HEIGHT, SEED = 4, 128, 192, HELD_OUT_SEED + 2
+FRAMES, WIDTH, HEIGHT, SEED = 4, 128, 192, HELD_OUT_SEED + 9
 SIZE = (96, 128)  # of the crops
 PART = {"part": "face", "margin": 2.0, "min_zoom": 1.0, "smooth": 2}
 
@@ -53,7 +53,7 @@ def report_of(result: Result) -> str:
 
 
 def test_crops_are_the_librarys_and_go_back(host: HostServer) -> None:
-    clip, reference = demo_clip(SEED, "wave", FRAMES), reference_frame(SEED)
+    clip, reference = demo_clip(SEED, "wave", FRAMES, width=WIDTH, height=HEIGHT), reference_frame(SEED, width=WIDTH, height=HEIGHT)
     pose = body_clip(clip.keypoints, WIDTH, HEIGHT)
     placement = place_part(pose, "face", WIDTH, HEIGHT, *SIZE, margin=2, smooth=2, least_zoom=1)
     of_reference = place_part(body_clip(reference.keypoints, WIDTH, HEIGHT), "face", WIDTH, HEIGHT, *SIZE, margin=2, least_zoom=0)
@@ -75,7 +75,7 @@ def test_crops_are_the_librarys_and_go_back(host: HostServer) -> None:
 def test_large_parts_are_left_as_they_are(host: HostServer) -> None:
     result = host.run(parts_graph(min_zoom=8.0))
     assert "nothing to do, it is large enough in all 4 frames" in report_of(result)
-    assert np.array_equal(result.images("pasted"), demo_clip(SEED, "wave", FRAMES).frames)
+    assert np.array_equal(result.images("pasted"), demo_clip(SEED, "wave", FRAMES, width=WIDTH, height=HEIGHT).frames)
     assert len(result.images("crops")) == 1
 
 
@@ -102,7 +102,7 @@ def test_slow_motion_is_the_librarys(host: HostServer) -> None:
     graphs.add(graph, "many", "SaveLatent", samples=["more", 0], filename_prefix="latents/many")
     result = host.run(graph)
     drawn = demo_clip(HELD_OUT_SEED, "dance", FRAMES)
-    theirs = interpolate_pose(body_clip(drawn.keypoints, WIDTH, HEIGHT), 4, closed_loop=True)
+    theirs = interpolate_pose(body_clip(drawn.keypoints, *drawn.size), 4, closed_loop=True)
     assert np.allclose(keypoints_of(result).points, theirs.points, atol=1e-3) and len(theirs) == 4 * FRAMES
     few, many = result.latent("few"), result.latent("many")
     assert torch.allclose(many, interpolate_latents(few, 2), atol=1e-6) and len(many) == 2 * FRAMES - 1

@@ -103,9 +103,9 @@ def test_a_stopped_run_goes_on(host: HostServer) -> None:
     assert host.wait(graph, prompt, 30).status == "interrupted"
     assert [path.suffix for path in folder.iterdir()] == [".safetensors"], "one file, and no part of one"
     other = host.run(graphs.change(graphs.load("basic", **changes), sampler={"seed": 43}))
-    assert other.progress("sampler")[-1] == (80, 80) and "of other settings (seed)" in host.log()
+    assert other.progress("sampler")[-1] == (80, 80) and "of other settings (seed)" in host.log
     resumed = host.run(graph)
-    assert "steps are already done" in host.log() and not list(folder.iterdir())
+    assert "steps are already done" in host.log and not list(folder.iterdir())
     assert len(resumed.previews("sampler")) < 36
     host.free()
     whole = host.run(graphs.change(graph, sampler={"checkpoint_every": 0}))
