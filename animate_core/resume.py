@@ -158,8 +158,11 @@ class Checkpoint:
                 part.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """The run is over."""
-        self.path.unlink(missing_ok=True)
+        """The run is over. A file that cannot be removed is logged: the clip is not lost for it."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("resume: %s could not be removed (%s)", self.path, error)
 
     def tell_of_others(self) -> None:
         """Logs in what the newest file of another run differs, so that nobody wonders why it is not used."""

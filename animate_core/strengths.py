@@ -16,11 +16,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from .blocks import ClipConditioning
+from .curves import over_frames
 from .reading import readings
 
 
@@ -46,15 +46,8 @@ class Curve:
             raise ValueError(f"start and end must be between 0 and 1, and the start not above the end; got {self.start:g} and {self.end:g}")
 
     def on(self, frames: int) -> Curve:
-        """For a clip of so many frames: one value stays one; a longer list is cut, as poses are; a shorter one is stretched, its first
-        value on the first frame, its last on the last, straight lines between."""
-        count = len(self.values)
-        if count in (1, frames):
-            return self
-        if count > frames:
-            return replace(self, values=self.values[:frames])
-        places = np.linspace(0, count - 1, frames)
-        return replace(self, values=tuple(np.interp(places, np.arange(count), self.values).tolist()))
+        """For a clip of so many frames (`over_frames`)."""
+        return self if len(self.values) == 1 else replace(self, values=tuple(over_frames(self.values, frames)))
 
     def padded(self, total: int) -> Curve:
         """For a clip whose last frame is repeated until it has `total` frames."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,39 +10,33 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..animate_core.curves import over_frames
 from ..animate_core.demo.paper import read_mask
 from ..animate_core.pose.openpose import read_pose
 from ..animate_core.video.clip import Scene, lock_background, over_background
-from ..animate_core.video.composite import AFTER_END, CAMERA_MOVES, Staging, over_time
+from ..animate_core.video.composite import AFTER_END, CAMERA_MOVES, Staging
 from ..animate_core.video.isolate import PLATES, isolate
 from ..animate_core.video.matte import Matting
 from ..animate_core.video.pictures import channels_first, covering
 from . import host
-from .sockets import check_images, keypoints_input
+from .sockets import FloatsSocket, check_images, floats, keypoints_input
 
 CATEGORY = "Marionette/background"
 AUTO = "auto"
 AS_FRAMES, AS_BACKGROUND = "frames", "background"
-Floats = float | Sequence[float] | str | Tensor
-FloatsSocket = io.Custom("FLOATS")  # the host's own: a list of floats
 
 
-def floats_input(name: str, tooltip: str) -> io.MultiType.Input:
-    """A number for the whole clip or a list over time, for `read_floats`."""
+def path_input(name: str, tooltip: str) -> io.MultiType.Input:
+    """A number for the whole clip or a list over time, for `path_of`."""
     return io.MultiType.Input(name, [io.Float, FloatsSocket, io.String], optional=True, tooltip=tooltip)
 
 
-def read_floats(value: Floats, name: str, low: float, high: float) -> float | list[float]:
-    """One number, or a list over the clip; as text, numbers apart by spaces or commas. Raises ValueError."""
-    try:
-        if isinstance(value, str):
-            value = [float(part) for part in re.split(r"[\s,;]+", value.strip())]
-        numbers = [float(v) for v in (value if isinstance(value, (Sequence, Tensor)) else [value])]
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: it must be a number or a list of numbers; got {value!r:.80}") from error
+def path_of(value: Any, name: str, low: float, high: float, frames: int) -> list[float]:
+    """A number for each frame, from one or from a list. Raises ValueError."""
+    numbers = floats(value, name)
     if not numbers or not all(low <= v <= high for v in numbers):
-        raise ValueError(f"{name}: every number must be from {low:g} to {high:g}; got {numbers[:8]}")
-    return numbers
+        raise ValueError(f"{name}: every number must be from {low:g} to {high:g}; got {list(numbers[:8])}")
+    return over_frames(numbers, frames)
 
 
 def read_plate(text: str) -> Tensor | None:
@@ -163,7 +156,7 @@ class CompositeOverBackground(io.ComfyNode):
                                        "bottom. Accepts a list of floats over time."),
                 io.Combo.Input("size", options=[AS_FRAMES, AS_BACKGROUND], default=AS_FRAMES,
                                tooltip="Size of the result: that of the clip's frames or that of the background."),
-                io.Float.Input("light", default=0.4, min=0.0, max=1.0, step=0.05,
+                io.Float.Input("light", default=0.15, min=0.0, max=1.0, step=0.05,
                                tooltip="How much the character takes on the brightness and the colour of the background's light. 0: off."),
                 io.Float.Input("shadow", default=0.4, min=0.0, max=1.0, step=0.05,
                                tooltip="Darkness of the contact shadow under the feet. 0: off. There is none if the feet are outside of "
@@ -195,11 +188,11 @@ class CompositeOverBackground(io.ComfyNode):
                                         "#00b140. Not used if masks are connected."),
                 io.Mask.Input("masks", optional=True,
                               tooltip="Masks of the character, one per frame or one for all. Hard edges are refined with the image."),
-                floats_input("camera_x", "Camera path from the left (-1) to the right edge (1) of the background: a number, a list of "
+                path_input("camera_x", "Camera path from the left (-1) to the right edge (1) of the background: a number, a list of "
                                          "floats, or text such as: -1, 0.5. Fewer values than frames are spread over the clip. Without "
                                          "zoom, it needs a background that is wider than the result."),
-                floats_input("camera_y", "Camera path from the top (-1) to the bottom edge (1) of the background, as camera_x."),
-                floats_input("camera_zoom", "Zoom of the camera, 1 and more, as camera_x."),
+                path_input("camera_y", "Camera path from the top (-1) to the bottom edge (1) of the background, as camera_x."),
+                path_input("camera_zoom", "Zoom of the camera, 1 and more, as camera_x."),
             ],
             outputs=[
                 io.Image.Output("frames", display_name="IMAGE",
@@ -209,17 +202,17 @@ class CompositeOverBackground(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, images: Tensor, background: Tensor, x: Floats = 0.0, y: Floats = 0.0, scale: Floats = 1.0, size: str = AS_FRAMES,
-                light: float = 0.4, shadow: float = 0.4, fps: float = 24.0, background_fps: float = 24.0, after_end: str = AFTER_END[0],
+    def execute(cls, images: Tensor, background: Tensor, x: Any = 0.0, y: Any = 0.0, scale: Any = 1.0, size: str = AS_FRAMES,
+                light: float = 0.15, shadow: float = 0.4, fps: float = 24.0, background_fps: float = 24.0, after_end: str = AFTER_END[0],
                 camera_moves: str = CAMERA_MOVES[0], steady: float = 0.5, despill: float = 1.0, holes: float = 0.06, grow: int = 0,
-                soften: float = 0.0, plate: str = AUTO, masks: Tensor | None = None, camera_x: Floats = 0.0, camera_y: Floats = 0.0,
-                camera_zoom: Floats = 1.0) -> io.NodeOutput:
+                soften: float = 0.0, plate: str = AUTO, masks: Tensor | None = None, camera_x: Any = 0.0, camera_y: Any = 0.0,
+                camera_zoom: Any = 1.0) -> io.NodeOutput:
         images, background = check_images(images, "images"), check_images(background, "background")
         count, height, width = images.shape[:3]
         known = None if masks is None else check_masks(masks, "masks", count, width, height)
         limits = (("x", x, -4, 4), ("y", y, -4, 4), ("scale", scale, 0.05, 8), ("camera_x", camera_x, -1, 1), ("camera_y", camera_y, -1, 1),
                   ("camera_zoom", camera_zoom, 1, 16))
-        paths = [over_time(read_floats(value, name, low, high), count) for name, value, low, high in limits]
+        paths = [path_of(value, name, low, high, count) for name, value, low, high in limits]
         scene = Scene([Staging(*row) for row in zip(*paths, strict=True)], camera_moves, size == AS_BACKGROUND, background_fps / fps,
                       after_end, light, shadow, Matting(holes / 100, grow, soften, steady, despill))
         return io.NodeOutput(*over_background(images, background, scene, known, read_plate(plate), host.FrameProgress(2 * count).update))

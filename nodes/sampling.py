@@ -11,6 +11,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..animate_core.families import FAMILIES
+from ..animate_core.pieces import of_length
 from ..animate_core.pose.style import complaints
 from ..animate_core.sampling import DDIM, NOISE_ORDERS, SCHEDULERS, draw_noise, make_scheduler
 from ..animate_core.strengths import Strengths
@@ -127,11 +128,6 @@ def noise_mask(latent: dict[str, Any] | None, frames: int) -> Tensor | None:
         raise ValueError(f"latent: its noise mask has {len(mask)} frames, but the clip {frames}; use one mask for all frames, or one for "
                          "each")
     return mask.expand(frames, -1, -1, -1)
-
-
-def repeat_last(x: Tensor, total: int) -> Tensor:
-    """`[F, ...]` with its last entry repeated to `[total, ...]`."""
-    return torch.cat([x, x[-1:].expand(total - len(x), *x.shape[1:])])
 
 
 def model_input() -> io.Model.Input:
@@ -272,7 +268,7 @@ class MultiFrameSampler(io.ComfyNode):
         start, mask = cls.start_latent(latent, pose, frames, denoise), noise_mask(latent, frames)
         total = windows.padded(frames)
         strengths = strengths_of(strengths, frames).padded(total)
-        pose, start, mask = pose.padded(frames, total), repeat_last(start, total), None if mask is None else repeat_last(mask, total)
+        pose, start, mask = pose.padded(frames, total), of_length(start, total), None if mask is None else of_length(mask, total)
         sigmas = ddim_sigmas(model, steps, denoise)
         checkpoint = None
         if checkpoint_every:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,17 +43,6 @@ class Staging:
     camera_x: float = 0.0
     camera_y: float = 0.0
     zoom: float = 1.0
-
-
-def over_time(value: float | Sequence[float], frames: int) -> list[float]:
-    """One number per frame: one value for all; as many values as frames, one each; other lists are spread evenly over the clip."""
-    values = [float(value)] if isinstance(value, (int, float)) else [float(v) for v in value]
-    if len(values) in (1, frames):
-        return values * frames if len(values) == 1 else values
-    x = torch.linspace(0, len(values) - 1, frames, dtype=torch.float64)
-    low = x.floor().long().clamp(max=len(values) - 2)
-    row = torch.tensor(values, dtype=torch.float64)
-    return [float(v) for v in row[low] + (row[low + 1] - row[low]) * (x - low)]
 
 
 def source_frame(index: int, frames: int, rate: float, after_end: str) -> int:

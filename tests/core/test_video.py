@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from animate_core.curves import over_frames
 from animate_core.demo.character import HELD_OUT_SEED, Background, make_character
 from animate_core.demo.clip import REFERENCE_SEED_SHIFT, DemoClip, draw_clip
 from animate_core.demo.motion import keypoints, make_moves
@@ -263,10 +264,10 @@ def test_the_person_is_what_differs_from_the_background(skeleton: bool) -> None:
 # ------------------------------------------------------------------------------------------------------------------------------ composite
 
 def test_numbers_over_time() -> None:
-    assert co.over_time(0.5, 3) == [0.5] * 3 and co.over_time([1, 2, 4], 3) == [1, 2, 4]
-    assert co.over_time([0, 1], 5) == [0, 0.25, 0.5, 0.75, 1] and co.over_time([2], 2) == [2, 2]
-    assert np.allclose(co.over_time([0, 3, 1], 7), np.interp(np.linspace(0, 2, 7), range(3), [0, 3, 1]))
-    assert co.over_time([3, 4, 5], 1) == [3]
+    assert over_frames([0.5], 3) == [0.5] * 3 and over_frames([1, 2, 4], 3) == [1, 2, 4]
+    assert over_frames([0, 1], 5) == [0, 0.25, 0.5, 0.75, 1] and over_frames([2], 2) == [2, 2]
+    assert np.allclose(over_frames([0, 3, 1], 7), np.interp(np.linspace(0, 2, 7), range(3), [0, 3, 1]))
+    assert over_frames([3, 4, 5], 1) == [3]
 
 
 def test_backgrounds_of_other_rates_and_lengths() -> None:
