@@ -37,6 +37,7 @@ class FamilyPreset:
         draw_face: whether the skeleton pictures of the training data show the face's points.
         colour_order: channel order of the skeleton's colours, as the pose guider expects them.
         draw_side: pixels of the short side of the pictures on which the training data's skeletons were drawn, before they were resized.
+            0: twice that of the picture asked for, with sticks of 1/64 of it.
         clip_fit: how the reference picture comes to CLIP's 224x224: "squash" ignores the aspect, "crop" takes the centre.
         pose_channels: channel widths of the pose guider; empty where the file alone tells.
         licence: what is known about the licence of the published weights.
@@ -205,7 +206,7 @@ _DEMO = FamilyPreset(
     height=288,
     draw_face=False,
     colour_order="RGB",
-    draw_side=256,
+    draw_side=0,
     clip_fit="squash",
     pose_channels=(),
     licence="Apache-2.0",

@@ -31,10 +31,13 @@ def guidance_pictures(clip: PoseClip, preset: FamilyPreset, width: int, height: 
     """
     if max(clip.width, clip.height) > MOST_ELONGATED * min(clip.width, clip.height):
         raise PoseError(f"the aspect ratio of the canvas must be at most {MOST_ELONGATED} to 1; got {clip.width}x{clip.height}")
-    scale = preset.draw_side / min(clip.width, clip.height)
+    side = preset.draw_side or 2 * min(width, height)
+    scale = side / min(clip.width, clip.height)
     drawn = max(1, round(clip.width * scale)), max(1, round(clip.height * scale))
     factors = np.array([drawn[0] / clip.width, drawn[1] / clip.height, 1])
     style = family_style(preset)
+    if not preset.draw_side:
+        style = style.with_stick(max(1, round(side / 64)))
     resample = Image.Resampling.BOX if width * height < drawn[0] * drawn[1] else Image.Resampling.LANCZOS
     for people in clip.points:
         yield fit_image(Image.fromarray(draw_people(people * factors, *drawn, style)), width, height, fit, resample)

@@ -55,7 +55,7 @@ def test_half_a_figure_tells_its_channels_too() -> None:
     clip = demo_clip(3, "wave", 4)
     points = clip.keypoints.copy()
     points[:, 8:14, 2] = 0
-    drawn = np.stack([draw_pose(p, 128, 192) for p in points])
+    drawn = np.stack([draw_pose(p, *clip.size) for p in points])
     assert look_of(drawn).channels == "RGB" and look_of(drawn[..., ::-1]).channels == "BGR"
 
 
@@ -74,10 +74,11 @@ def test_telling_frames() -> None:
 @pytest.mark.parametrize("motion", MOTIONS)
 def test_keypoints_are_drawn_for_the_built_in_model_as_it_was_trained(motion: str) -> None:
     """The trained pictures are draw_pose's; by keypoints the same picture must come about."""
-    clip = demo_clip((1 << 24) + 5, motion, 3)
-    made = list(guidance_pictures(body_clip(clip.keypoints, 128, 192), FAMILIES["Demo"], 128, 192))
-    for drawn, wanted in zip(made, clip.poses, strict=True):
-        assert np.abs(np.asarray(drawn).astype(int) - wanted).max() <= 1, "two ways of rounding the mean of four pixels"
+    for width, height in ((192, 288), (128, 192), (288, 192)):
+        clip = demo_clip((1 << 24) + 5, motion, 3, width=width, height=height)
+        made = list(guidance_pictures(body_clip(clip.keypoints, width, height), FAMILIES["Demo"], width, height))
+        for drawn, wanted in zip(made, clip.poses, strict=True):
+            assert np.abs(np.asarray(drawn).astype(int) - wanted).max() <= 1, "two ways of rounding the mean of four pixels"
 
 
 def test_moores_trained_size_is_drawn_without_resizing() -> None:
