@@ -53,7 +53,7 @@ OLD_HOST = Checkout("COMFYUI_OLD_PATH", "ComfyUI-0.18.0", "dc719cde9c448c65242ae
 TORCH = ("torch==2.14.1", "torchvision==0.29.1", "torchaudio==2.11.0")
 DEV_PACKAGES = ("pytest>=8", "ruff", "mypy", "playwright", "psutil", "onnx", "matplotlib")
 REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "training" / "requirements.txt")
-# Two runs side by side, of about the same length: the library alone, and all that needs the host
+# Two runs side by side, of about the same length: all but a running host, and what talks to one
 TEST_FOLDERS = (("tests/core", "tests/parity", "tests/training", "tests/device"), ("tests/host", "tests/browser"))
 UNUSED_ENV_DAYS = 14
 

@@ -244,7 +244,7 @@ class PretendedHost:
                      strengths: Any = None) -> SimpleNamespace:
         """Animate Conditioning's outputs: model, positive, negative, latent."""
         with torch.inference_mode(), self.mode:
-            values = self.node_outputs("MarionetteAnimateConditioning", model, reference, pose, frames, windows, strengths)
+            values = self.node_outputs("MarionetteAnimateConditioning", model, reference, pose, frames, windows, strengths=strengths)
         return SimpleNamespace(**dict(zip(("model", "positive", "negative", "latent"), values, strict=True)))
 
     def k_sample(self, about: SimpleNamespace, *, model: Any = None, steps: int = 4, cfg: float = 3.5, sampler: str = "euler",

@@ -147,4 +147,4 @@ def claimed_for_pictures(bench: Bench) -> dict[str, Any]:
         told[name] = model.extra_conds_shapes(**about.positive[0][1])
     side = bench.size // 8
     return {"told": told, "bytes": pictures.window_bytes(4, model.config.block_out_channels[0]),
-            "claim": model.memory_required([4, 4, side, side], {key: [[4, 10**12]] for key in told["pictures"]})}
+            "claim": model.memory_required([4, 4, side, side], {key: [[4, 10**12, 1]] for key in told["pictures"]})}

@@ -142,7 +142,7 @@ def test_the_characters_outputs_are_the_renderers(host: HostServer, motion: str)
 
 def test_the_hosts_own_node_draws_the_keypoints(host: HostServer) -> None:
     """SDPose Draw Keypoints reads the field as strictly as any: the sticks come out where ours are."""
-    graph = character_graph(frames=2)
+    graph = character_graph(frames=2, width=128, height=192)  # its sticks have one width at every size
     graphs.add(graph, "drawn", "SDPoseDrawKeypoints", keypoints=["character", 2], draw_body=True, draw_hands=True, draw_face=True,
                draw_feet=False, draw_head=True, stick_width=2, face_point_size=1, score_threshold=0.3)
     graphs.add(graph, "theirs", "SaveImage", images=["drawn", 0], filename_prefix="theirs")

@@ -43,7 +43,7 @@ def test_moves_guide_the_model(host: HostServer) -> None:
     graph = clip_graph()
     graphs.add(graph, "moves", "MarionettePoseMoves", motion="wave", seed=3, frames=0, period=5.0, width=256, height=384, size=0.7)
     latent = host.run(by_keypoints(graph, ["moves", 0])).latent()
-    assert latent.shape == (5, 4, 24, 16) and torch.isfinite(latent).all()
+    assert latent.shape == (5, 4, 36, 24) and torch.isfinite(latent).all()
     assert (latent[0] - latent[2]).abs().mean() > 0.01, "it moves"
 
 

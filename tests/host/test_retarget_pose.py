@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from animate_core.demo.character import HELD_OUT_SEED, make_character
+from animate_core.demo.character import HELD_OUT_SEED
 from animate_core.demo.clip import demo_clip
 from animate_core.demo.motion import keypoints, make_moves
+from animate_core.demo.world import make_drawing
 from animate_core.pose.drawing import MOORE, draw_people
 from animate_core.pose.keypoints import BODY, PoseClip, body_clip
 from animate_core.pose.openpose import read_pose, write_pose
@@ -42,7 +43,7 @@ def graph_of(**inputs: Any) -> Graph:
 
 
 def clip_of(seed: int, motion: str, frames: int, width: int, height: int) -> PoseClip:
-    return body_clip(keypoints(make_character(seed), make_moves(motion, seed, frames), width, height), width, height)
+    return body_clip(keypoints(make_drawing(seed), make_moves(motion, seed, frames), width, height), width, height)
 
 
 def expected(mode: str, **settings: Any) -> PoseClip:
