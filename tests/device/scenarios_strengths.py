@@ -17,7 +17,7 @@ STEPS = 4
 SETTINGS = {"reference_curve": [[0.0, 0.4, 1.0, 1.0, 2.0, 0.0]], "pose_curve": ["1, 0.5"], "guidance_curve": [0.0, 1.0, 2.0],
             "reference_end": [0.75], "pose_start": [0.25], "guidance_end": [0.5]}
 NEARLY_ONE = {"reference": [1 - 1e-6]}
-BESIDE = {"Perturbed-Attention Guidance": ("PerturbedAttentionGuidance", 3.0), "HyperTile": ("HyperTile", 32, 2, 0, False),
+BESIDE = {"Perturbed-Attention Guidance": ("PerturbedAttentionGuidance", 10.0), "HyperTile": ("HyperTile", 32, 2, 0, False),
           "TorchCompileModel": ("TorchCompileModel", "eager"), "Accelerate": ("MarionetteAccelerate", "custom", 2, 2, 3, 0.0, 0.9, 0.9)}
 PATHS = ("k_sampler", "multi_frame")
 
