@@ -61,5 +61,5 @@ def test_poses_kept_as_pictures_guide_as_features(run: Run, configuration: str, 
 def test_the_guiders_work_is_claimed(run: Run) -> None:
     result = run("cuda").of("pictures/claim")
     assert list(result["told"]["features"].values()) == [[4, 0, 1]]
-    assert list(result["told"]["pictures"].values()) == [[4, result["bytes"]]]
+    assert list(result["told"]["pictures"].values()) == [[4, result["bytes"], 1]]
     assert result["bytes"] > 0 and result["claim"] == 10**12
